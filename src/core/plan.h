@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Volume files and what is known of the disks → which disk each volume takes, and its segments.
+ * Pure; a plan prints. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/config.h"
+#include "core/limits.h"
+
+#define DISKS_MAX 64
+
+/* One whole disk or partition as disks/find.h saw it. Texts are "" where unknown. */
+struct disk_facts {
+	char path[64];	 /* /dev/vdb */
+	char links[512]; /* its other names, space-separated: /dev/disk/by-id/… */
+	char serial[64], wwn[64], model[64];
+	char label[64];	    /* of the file system or partition on it */
+	char signature[32]; /* TYPE or PTTYPE, "" none; "ambiguous" where libblkid saw several */
+	uint32_t major, minor;
+	uint64_t bytes;
+	bool read_only;
+	bool mounted;	  /* it or a partition of it */
+	bool in_use;	  /* swap, a holder (dm, md, LVM), or opened exclusively */
+	char used_by[64]; /* "/var", "swap", "dm-3": for the message */
+	bool partition;	  /* partitions are matched by Path= and Label= only */
+};
+
+enum plan_refusal {
+	PLAN_OK,
+	PLAN_MISSING,	/* no disk matches */
+	PLAN_AMBIGUOUS, /* several disks match */
+	PLAN_TAKEN,	/* two volumes match one disk: both are refused */
+	PLAN_MOUNTED,
+	PLAN_IN_USE,
+	PLAN_SIGNED, /* a signature Destroy= does not allow */
+	PLAN_READ_ONLY,
+	PLAN_TOO_SMALL, /* under 16 MiB */
+	PLAN_TOO_MANY,	/* more than SEGMENTS_MAX segments in all */
+	PLAN_REFUSAL__MAX
+};
+
+struct plan_segment {
+	uint64_t offset_sectors,
+		length_sectors; /* on the disk, 512-byte sectors; both multiples of 8 */
+};
+
+struct plan_volume {
+	const struct volume_config *config;
+	enum plan_refusal refusal;
+	char reason[256]; /* of a refusal: names volume, disk, signature and setting */
+	int disk;	  /* index into disks; -1 */
+	uint32_t n_segments, first_segment; /* in plan.segments */
+	uint64_t bytes;
+};
+
+struct plan {
+	uint32_t n_volumes;
+	struct plan_volume volumes[VOLUMES_MAX];
+	uint32_t n_segments;
+	struct plan_segment segments[SEGMENTS_MAX];
+};
+
+/* Plans CONFIGS against DISKS. 0; -E2BIG where there are more than VOLUMES_MAX or DISKS_MAX.
+ * Refusals are in the plan, not in the result. PLAN is the caller's, and refers to CONFIGS
+ * afterwards. The whole disk is used, rounded down to 1 MiB; segments are of at most segment_bytes.
+ */
+int plan_make(struct plan *plan, const struct volume_config *configs, size_t n_configs,
+	      const struct disk_facts *disks, size_t n_disks);
+
+/* Prints the plan as people read it and as it is hashed: one line a volume and one a segment, no
+ * time and no random part. Returns the length without the NUL, or -ENOBUFS. */
+int plan_print(const struct plan *plan, const struct disk_facts *disks, char *text, size_t size);
+
+const char *plan_refusal_name(enum plan_refusal refusal);
+
+/* "emberlock-NAME" (the volume's map) and "emberlock-NAME-sN" (a segment's). TO has DM_NAME_MAX + 1
+ * bytes. The dm UUID of a volume's map is "EMBERLOCK-VOLUME-NAME"; libcryptsetup names a segment's
+ * "CRYPT-PLAIN-emberlock-NAME-sN". A volume is always the upper map, also over one segment. */
+void volume_dm_name(char to[static DM_NAME_MAX + 1], const char *volume);
+void segment_dm_name(char to[static DM_NAME_MAX + 1], const char *volume, unsigned segment);

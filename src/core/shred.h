@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The order and the budgets of a shred, as a machine that the keeper drives: which step may run
+ *now, which is given up. Pure.
+ *
+ *	1 keys 1 s · 2 blocked I/O 200 ms · 3 plaintext 600 ms · 4 self-test 100 ms · 5 receipt ≤ 1
+ *s beside 2–4 · all 3 s, then 6 power · the twin at 5 s Steps 3 and 4 are not in this machine yet:
+ *their places are the enum's order. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/limits.h"
+#include "core/message.h"
+
+#define SHRED_KEYS_BUDGET_NS	1000000000ull
+#define SHRED_IO_BUDGET_NS	200000000ull
+#define SHRED_RECEIPT_BUDGET_NS 1000000000ull
+#define SHRED_TOTAL_NS		3000000000ull
+#define SHRED_TWIN_NS		5000000000ull
+
+enum shred_step {
+	SHRED_IDLE,
+	SHRED_KEYS,
+	SHRED_BLOCKED_IO,
+	SHRED_RECEIPT,
+	SHRED_POWER,
+	SHRED_STEP__MAX
+};
+const char *shred_step_name(enum shred_step step);
+
+struct shred {
+	enum shred_step step;
+	enum reason reason;
+	uint64_t start_ns, step_ns; /* when the shred and the step began */
+	uint64_t keys_gone_ns, blocked_io_ns;
+	bool receipt_wanted; /* an agent is connected: wait for it within its budget */
+	bool complete;	     /* every segment wiped or absent */
+};
+
+enum shred_event_type {
+	SHRED_EVENT_START, /* .reason, .receipt_wanted */
+	SHRED_EVENT_DONE,  /* every thread of the current step has reported; .complete for the step
+			      of the keys */
+	SHRED_EVENT_RECEIPT, /* the agent says the closing receipt is out, or the agent is gone */
+	SHRED_EVENT_TIME,    /* shred_next() has come */
+	SHRED_EVENT__MAX
+};
+struct shred_event {
+	enum shred_event_type type;
+	enum reason reason;
+	bool receipt_wanted, complete;
+};
+
+/* What to start; at most one at a time. Steps never go back; a second START is ignored. */
+enum shred_action {
+	SHRED_DO_NOTHING,
+	SHRED_DO_KEYS,
+	SHRED_DO_BLOCKED_IO,
+	SHRED_DO_REPORT,
+	SHRED_DO_POWER
+};
+enum shred_action shred_machine_step(struct shred *shred, const struct shred_event *event,
+				     uint64_t now_ns);
+uint64_t shred_next(const struct shred *shred); /* LEASE_NEVER where nothing is due */
