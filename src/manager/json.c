@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* JSON from outside, read strictly through a table of members; no secret stays in freed memory. */
+#include "manager/json.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/parse.h"
+
+static void free_wiped(void *p)
+{
+	if (p)
+		bytes_wipe(p, malloc_usable_size(p));
+	free(p);
+}
+
+void json_wipe_freed(void)
+{
+	json_set_alloc_funcs(malloc, free_wiped);
+}
+
+static bool text_is_printable(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (text[i] < ' ' || text[i] > '~')
+			return false;
+	return true;
+}
+
+static const char *read_text(const json_t *value, const struct json_member *member)
+{
+	const char *text = json_string_value(value);
+	size_t len = json_string_length(value);
+
+	if (!text)
+		return "must be a string";
+	if (len == 0 || len >= member->size || !text_is_printable(text, len))
+		return "must be a short text of printable ASCII characters";
+	if (member->type == JSON_MEMBER_NAME && !name_is_valid(text, member->size - 1))
+		return "must be a name of A-Z a-z 0-9 . _ - that does not begin with . or -";
+	memset(member->to, 0, member->size);
+	memcpy(member->to, text, len);
+	return NULL;
+}
+
+static const char *read_bytes(const json_t *value, size_t size, uint8_t *to)
+{
+	if (!json_is_string(value) ||
+	    hex_decode(json_string_value(value), json_string_length(value), to, size) < 0)
+		return "must be hex digits of the right number";
+	return NULL;
+}
+
+static const char *read_bytes_array(const json_t *value, const struct json_member *member)
+{
+	struct json_bytes_array *array = member->to;
+	size_t n = json_array_size(value);
+
+	if (!json_is_array(value) || n > array->max)
+		return "must be an array of a few hex strings";
+	for (size_t i = 0; i < n; i++) {
+		const char *why = read_bytes(json_array_get(value, i), member->size,
+					     array->bytes + i * member->size);
+
+		if (why)
+			return why;
+	}
+	array->n = n;
+	return NULL;
+}
+
+/* NULL, or what the value must be. */
+static const char *read_value(const json_t *value, const struct json_member *member)
+{
+	json_int_t number;
+
+	switch (member->type) {
+	case JSON_MEMBER_TEXT:
+	case JSON_MEMBER_NAME:
+		return read_text(value, member);
+	case JSON_MEMBER_UNSIGNED:
+		number = json_integer_value(value);
+		if (!json_is_integer(value) || number < 0 || number > UINT32_MAX)
+			return "must be a whole number that is not negative";
+		*(uint64_t *)member->to = (uint64_t)number;
+		return NULL;
+	case JSON_MEMBER_BOOL:
+		if (!json_is_boolean(value))
+			return "must be true or false";
+		*(bool *)member->to = json_is_true(value);
+		return NULL;
+	case JSON_MEMBER_BYTES:
+		return read_bytes(value, member->size, member->to);
+	case JSON_MEMBER_BYTES_ARRAY:
+		return read_bytes_array(value, member);
+	}
+	return "has no type";
+}
+
+static const struct json_member *find_member(const struct json_member *members, size_t n,
+					     const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(members[i].name, name) == 0)
+			return &members[i];
+	return NULL;
+}
+
+static int read_members(json_t *object, const struct json_member *members, size_t n_members,
+			char error[static 256])
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(object, name, value)
+	{
+		if (!find_member(members, n_members, name)) {
+			snprintf(error, 256, "unknown member '%.64s'",
+				 text_is_printable(name, strlen(name)) ? name : "?");
+			return -EBADMSG;
+		}
+	}
+	for (size_t i = 0; i < n_members; i++) {
+		const char *why;
+
+		value = json_object_get(object, members[i].name);
+		if (!value && members[i].optional)
+			continue;
+		why = value ? read_value(value, &members[i]) : "is missing";
+		if (why) {
+			snprintf(error, 256, "member '%s' %s", members[i].name, why);
+			return -EBADMSG;
+		}
+	}
+	return 0;
+}
+
+int json_read_object(const char *text, size_t len, const struct json_member *members,
+		     size_t n_members, char error[static 256])
+{
+	json_error_t problem;
+	json_t *object;
+	int r;
+
+	object = json_loadb(text, len, JSON_REJECT_DUPLICATES, &problem);
+	if (!json_is_object(object)) {
+		/* jansson's own text may quote the input, so only the place is told. */
+		if (object)
+			snprintf(error, 256, "not a JSON object");
+		else if (json_error_code(&problem) == json_error_duplicate_key)
+			snprintf(error, 256, "line %d: a member is given twice", problem.line);
+		else
+			snprintf(error, 256, "line %d, column %d: not valid JSON", problem.line,
+				 problem.column);
+		json_decref(object);
+		return -EBADMSG;
+	}
+	r = read_members(object, members, n_members, error);
+	json_decref(object);
+	return r;
+}
