@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What disks there are, and what is on them. Reads only. */
+#pragma once
+
+#include <stddef.h>
+
+#include "core/plan.h"
+
+/* Whole disks and partitions that udev has finished with, sorted by path; without device-mapper
+ * maps (ours or others': their queues cannot be bounded), loop, zram, ram, optical and floppy
+ * drives, and drives of size 0. A disk that cannot be read has the signature "unreadable", one with
+ * several signatures "ambiguous". 0; -E2BIG where there are more than MAX; or negative errno. */
+int disks_find(struct disk_facts *facts, size_t max, size_t *ret_n);
+
+/* The same of one device by its major and minor number. -ENODEV where there is none such. */
+int disk_read(unsigned major, unsigned minor, struct disk_facts *ret_facts);

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Carrying out one volume of a plan, and undoing it.
+ *
+ *	/dev/mapper/emberlock-NAME        dm-linear, UUID EMBERLOCK-VOLUME-NAME   file system, swap,
+ *raw ├── emberlock-NAME-s0             dm-crypt, plain, one key                private to us in
+ *udev └── emberlock-NAME-s1             dm-crypt, plain, another key └── /dev/vdb the disk, its
+ *queue bounded
+ *
+ * The file READY_DIRECTORY/emberlock-NAME (the dm name, which a udev rule has at hand) exists while
+ * the volume is usable. It holds lines for IMPORT{file}: EMBERLOCK_READY=1, and for a raw volume
+ * also EMBERLOCK_OWNER=, EMBERLOCK_GROUP= (numbers) and EMBERLOCK_MODE= (octal), which the rule
+ * applies to the device node at every event.
+ *
+ * Neither libcryptsetup nor libdevmapper is thread-safe, and both use the thread's keyring and wait
+ * for udev: volume_map() runs in a worker process that has called process_lock(). */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/config.h"
+#include "core/plan.h"
+
+#define READY_DIRECTORY "/run/emberlock/ready"
+
+struct volume_job {
+	const struct volume_config *config;
+	const struct disk_facts *disk;	     /* as the plan saw it; refused where it has changed */
+	const struct plan_segment *segments; /* the volume's own: plan.segments + first_segment */
+	uint32_t n_segments;
+	int boot_key_fd; /* the keeper's descriptor; stays the caller's */
+	uint8_t boot_id[BOOT_ID_SIZE];
+	uint64_t instance;			/* never used twice in a boot for one name */
+	uint32_t queue_requests, queue_max_kib; /* agent.conf's; the volume file's go first */
+};
+
+/* Does all of it: bounds the queue, claims the disk, makes the segments, moves their keys to
+ * keyring references, zeroes head and tail of each, makes the volume's map, its file system or swap
+ * header, owner, group and mode, the ready file, and tells udev. On an error everything of ours is
+ * undone (what was on the disk is not) and REASON says, in one line that names volume, disk and
+ * setting, why. 0 or negative errno. */
+int volume_map(const struct volume_job *job, char reason[static 256]);
+
+/* Removes ready file, map and segments 0 to N_SEGMENTS - 1, as far as there are any and they are
+ * ours by their UUID. For a half-made volume, never for one in use (-EBUSY). 0 or the first error.
+ */
+int volume_unmap(const char *name, unsigned n_segments);
+
+/* A volume of which the kernel holds at least one map. */
+struct volume_leftover {
+	char name[VOLUME_NAME_MAX + 1];
+	bool mapped;	     /* the volume's own map exists */
+	uint32_t n_segments; /* the highest segment number + 1; 0 none */
+};
+
+/* Lists all of ours by their UUIDs, sorted by name. 0; -E2BIG; or negative errno. */
+int volumes_leftover(struct volume_leftover *leftovers, size_t max, size_t *ret_n);
