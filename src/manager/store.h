@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The manager's store: typed rows over SQLite, one transaction a turn of the loop.
+ *
+ * The first write of a turn opens the transaction; store_commit() at its end closes it (manager.c
+ * calls that, then lets the replies go). A handler that writes several rows that belong together
+ * puts them between store_savepoint() and store_release().
+ *
+ * Every function: 0 (or a count), -ENOENT where a row is absent, -EEXIST where it is there already,
+ * -EBUSY where others refer to it, -EIO for the rest of SQLite's errors (logged). Times are
+ * CLOCK_REALTIME in ms unless said otherwise. Row ids are positive. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/limits.h"
+#include "core/message.h"
+#include "manager/kms/kms.h"
+
+struct store;
+
+/* Opens or creates PATH (mode 0600), brings the schema to this version, and raises the epoch: the
+ * new one is committed before this returns. -EPROTONOSUPPORT for a schema newer than this program.
+ */
+int store_open(const char *path, struct store **ret_store);
+struct store *store_free(struct store *store);
+
+/* Commits the turn's transaction, where one is open. On error it has been rolled back. */
+int store_commit(struct store *store);
+void store_rollback(struct store *store);
+bool store_is_dirty(const struct store *store);
+
+/* Nested once: rows written since are kept or undone together. */
+int store_savepoint(struct store *store);
+int store_release(struct store *store, bool keep);
+
+/* --- sequence, adoption --- */
+/* The epoch of this start, and the lowest epoch since the last adoption. */
+uint64_t store_epoch(const struct store *store);
+uint64_t store_adopted_epoch(const struct store *store);
+/* Sets the epoch above HIGHEST.epoch and the current one, forgets the rollbacks of all workspaces.
+ */
+int store_adopt(struct store *store, struct sequence highest);
+
+/* --- key configurations --- */
+struct store_key {
+	int64_t id;
+	char name[ID_TEXT_MAX + 1];
+	struct kms_key kms;
+	uint32_t poll_ms, lease_ms, margin_ms, max_staleness_ms, probe_ms;
+	enum expiry expiry;
+	bool confirm_boot;
+	uint64_t created_ms;
+	uint64_t revoked_ms; /* 0: not revoked. Sticky until cleared */
+	char revoked_code[96];
+};
+/* The defaults of design.md §5: poll 10 s, lease 300 s, margin 60 s, staleness 120 s, probe 10 s.
+ */
+void store_key_defaults(struct store_key *ret_key);
+/* 0, or -EINVAL with ERROR naming the setting: ranges, and provider->check(). */
+int store_key_check(const struct store_key *key, char error[static 256]);
+int store_key_insert(struct store *store, struct store_key *key); /* sets .id */
+int store_key_get(struct store *store, const char *name, struct store_key *ret_key);
+int store_key_get_by_id(struct store *store, int64_t id, struct store_key *ret_key);
+int store_key_delete(struct store *store, const char *name); /* -EBUSY while bound */
+int store_key_set_revoked(struct store *store, int64_t id, uint64_t revoked_ms, const char *code);
+int store_key_set_proven(struct store *store, int64_t id);
+/* EACH returning non-zero ends the walk, which then returns that. By name. EACH must not write. */
+typedef int (*store_key_each)(const struct store_key *key, void *userdata);
+int store_keys(struct store *store, store_key_each each, void *userdata);
+
+/* --- workspaces --- */
+struct store_workspace {
+	int64_t id;
+	char name[ID_TEXT_MAX + 1];
+	int64_t key;			/* id of its key configuration; 0: unbound */
+	char key_name[ID_TEXT_MAX + 1]; /* "" unbound */
+	uint8_t kek[KMS_BLOB_MAX];	/* wrapped by the CMK */
+	size_t kek_size;
+	uint8_t kek_check[HASH_SIZE]; /* SHA-256 over a domain string and the KEK */
+	uint64_t created_ms;
+	/* The highest sequence a VM of it showed that this store never issued; epoch 0: none.
+	 * While it is set nothing is issued to the workspace (store_adopt()). */
+	struct sequence rolled_back;
+};
+int store_workspace_insert(struct store *store, const char *name, int64_t *ret_id);
+int store_workspace_get(struct store *store, const char *name, struct store_workspace *ret);
+int store_workspace_get_by_id(struct store *store, int64_t id, struct store_workspace *ret);
+int store_workspace_delete(struct store *store, const char *name); /* -EBUSY while it has VMs */
+int store_workspace_bind(struct store *store, int64_t id, int64_t key, const uint8_t *kek,
+			 size_t kek_size, const uint8_t kek_check[static HASH_SIZE]);
+int store_workspace_set_rolled_back(struct store *store, int64_t id, struct sequence shown);
+typedef int (*store_workspace_each)(const struct store_workspace *workspace, void *userdata);
+int store_workspaces(struct store *store, store_workspace_each each, void *userdata);
+
+/* --- VMs --- */
+struct store_vm {
+	int64_t id;
+	int64_t workspace;
+	char workspace_name[ID_TEXT_MAX + 1];
+	char name[ID_TEXT_MAX + 1];
+	uint8_t public_key[PUBLIC_KEY_SIZE];
+	uint64_t enrolled_ms;
+	uint64_t removed_ms; /* 0: enrolled */
+};
+/* A removed VM of that name is enrolled anew with the new key; -EEXIST where it is enrolled. */
+int store_vm_enrol(struct store *store, int64_t workspace, const char *name,
+		   const uint8_t public_key[static PUBLIC_KEY_SIZE]);
+/* Removed ones too: look at .removed_ms. */
+int store_vm_get(struct store *store, const char *workspace, const char *name,
+		 struct store_vm *ret_vm);
+int store_vm_remove(struct store *store, int64_t id);
+typedef int (*store_vm_each)(const struct store_vm *vm, void *userdata);
+/* WORKSPACE NULL: all. Only enrolled ones. */
+int store_vms(struct store *store, const char *workspace, store_vm_each each, void *userdata);
+
+/* --- boots --- */
+enum boot_state {
+	BOOT_WAITING = 1, /* reported; the KMS pair, or evidence, is still to come */
+	BOOT_HELD,	  /* waits for an operator: ConfirmBoot */
+	BOOT_REFUSED,	  /* its report says that something required failed */
+	BOOT_LIVE,	  /* admitted */
+	BOOT_ENDING,	  /* its verdict is shred, .reason; final */
+	BOOT_OFF,	  /* a receipt came: keys gone, or not (.keys_gone); final */
+	BOOT_STATE__MAX
+};
+
+struct store_boot {
+	uint8_t admission[HASH_SIZE];
+	int64_t vm, workspace;
+	char vm_name[ID_TEXT_MAX + 1], workspace_name[ID_TEXT_MAX + 1]; /* read only */
+	uint8_t vm_key[PUBLIC_KEY_SIZE]; /* that verified the report */
+	uint8_t report[BOOT_REPORT_SIZE];
+	enum boot_state state;
+	enum reason reason;
+	bool confirmed;		    /* an operator let it in */
+	bool paired;		    /* the KMS pair of this admission succeeded */
+	bool was_admitted;	    /* an admitting token was issued */
+	bool unbounded;		    /* its last lease says expiry = warn */
+	uint64_t first_ms, last_ms; /* report; last signed request */
+	uint64_t granted_ms;	    /* last lease was issued; 0 never */
+	uint64_t lease_ms;	    /* its time to live */
+	uint64_t fence_ms; /* never renewed after this, unless unbounded; 0 never granted */
+	uint64_t number;   /* of the challenge last answered; 0 none */
+	uint8_t challenge[CHALLENGE_SIZE];
+	struct sequence issued;				     /* last sequence issued to it */
+	uint32_t self_test_passed, self_test_failed, pauses; /* of the last request */
+	bool keys_gone;			 /* a receipt says that every key is gone */
+	uint8_t token[TOKEN_SIZE];	 /* last lease, zero where none */
+	uint8_t admit_token[TOKEN_SIZE]; /* first lease, zero where none */
+	uint8_t shred_token[TOKEN_SIZE]; /* zero where none */
+};
+/* -EEXIST where the admission or its boot id is there already. */
+int store_boot_insert(struct store *store, const struct store_boot *boot);
+int store_boot_get(struct store *store, const uint8_t admission[static HASH_SIZE],
+		   struct store_boot *ret_boot);
+/* Whoever opened it. */
+int store_boot_get_by_boot_id(struct store *store, const uint8_t boot_id[static BOOT_ID_SIZE],
+			      struct store_boot *ret_boot);
+/* Writes all but admission, VM, workspace, VM key, report and first_ms. */
+int store_boot_update(struct store *store, const struct store_boot *boot);
+/* What the customer's audit log shows of this admission. */
+int store_boot_set_pair(struct store *store, const uint8_t admission[static HASH_SIZE],
+			const uint8_t *blob, size_t n);
+/* The VM's boots but EXCEPT that are waiting, held or live become BOOT_ENDING with REASON. Returns
+ * how many; ENDED (may be NULL) gets each. */
+typedef int (*store_boot_each)(const struct store_boot *boot, void *userdata);
+int store_boots_end_of_vm(struct store *store, int64_t vm, const uint8_t *except,
+			  enum reason reason);
+int store_boots_end_of_key(struct store *store, int64_t key, enum reason reason);
+/* Newest first; WORKSPACE and VM may be NULL. */
+int store_boots(struct store *store, const char *workspace, const char *vm, store_boot_each each,
+		void *userdata);
+/* Number of boots of a workspace that are waiting, held or live. */
+int store_boots_current(struct store *store, int64_t workspace);
+
+/* --- receipts --- */
+struct store_receipt {
+	uint8_t admission[HASH_SIZE];
+	enum receipt_kind kind;
+	uint8_t bytes[RECEIPT_SIZE];
+	uint64_t received_ms;
+};
+/* At most RECEIPTS_PER_BOOT an admission: -ENOSPC. The same bytes again: 0. */
+#define RECEIPTS_PER_BOOT 4
+int store_receipt_insert(struct store *store, const struct store_receipt *receipt);
+typedef int (*store_receipt_each)(const struct store_receipt *receipt, void *userdata);
+/* Of one admission, in the order of arrival. */
+int store_receipts(struct store *store, const uint8_t admission[static HASH_SIZE],
+		   store_receipt_each each, void *userdata);
+
+/* --- signing keys --- */
+/* The pinned root public key; -ENOENT before the first start is done. */
+int store_root_public_get(struct store *store, uint8_t ret_public[static PUBLIC_KEY_SIZE]);
+int store_root_public_set(struct store *store, const uint8_t public_key[static PUBLIC_KEY_SIZE]);
+int store_signing_keys_get(struct store *store, uint8_t ret_set[static SIGNING_KEYS_SIZE]);
+int store_signing_keys_set(struct store *store, const uint8_t set[static SIGNING_KEYS_SIZE]);
