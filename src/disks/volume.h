@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Carrying out one volume of a plan, and undoing it.
  *
- *	/dev/mapper/emberlock-NAME        dm-linear, UUID EMBERLOCK-VOLUME-NAME   file system, swap,
- *raw ├── emberlock-NAME-s0             dm-crypt, plain, one key                private to us in
- *udev └── emberlock-NAME-s1             dm-crypt, plain, another key └── /dev/vdb the disk, its
- *queue bounded
+ *	/dev/mapper/emberlock-NAME    dm-linear, EMBERLOCK-VOLUME-NAME: file system, swap, raw
+ *	├── emberlock-NAME-s0         dm-crypt, plain, a key of its own; udev leaves it alone
+ *	└── emberlock-NAME-s1         dm-crypt, plain, another key
+ *	    └── /dev/vdb              the disk, its queue bounded
  *
  * The file READY_DIRECTORY/emberlock-NAME (the dm name, which a udev rule has at hand) exists while
  * the volume is usable. It holds lines for IMPORT{file}: EMBERLOCK_READY=1, and for a raw volume

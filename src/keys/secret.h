@@ -12,9 +12,10 @@ struct secret {
 
 /* Maps the first SIZE bytes of FD (a memfd_secret, or the keeper's locked memfd), shared and
  * read-only, and touches each page, so that a lack of lockable memory shows here and not as SIGBUS
- * later. Not inherited by children. FD stays the caller's, who may close it at once. 0; -ENODATA
- * where the file is shorter; or negative errno. The pages are the keeper's and are wiped by it
- * alone. */
+ * later. The caller has called process_lock(), under
+ * which a mapping is locked as it is made. Not inherited by children. FD stays the caller's, who
+ * may close it at once. 0; -ENODATA where the file is shorter; or negative errno. The pages are the
+ * keeper's and are wiped by it alone. */
 int secret_map(int fd, size_t size, struct secret *ret_secret);
 
 /* Takes an unmapped one too. */

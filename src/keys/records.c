@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Signing and verifying the records of core/message.h. Each is signed over everything before its
+ * signature, which stands at its end. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "keys/sign.h"
+
+/* Where the VM's signature of a boot report stands: before the boot key's, and both sign what is
+ * before the first. */
+#define REPORT_VM_SIGNATURE   (BOOT_REPORT_SIZE - 2 * SIGNATURE_SIZE)
+#define REPORT_BOOT_SIGNATURE (BOOT_REPORT_SIZE - SIGNATURE_SIZE)
+
+static int record_verify(const uint8_t public_key[static PUBLIC_KEY_SIZE], const char *domain,
+			 const uint8_t *bytes, size_t size)
+{
+	size_t n = size - SIGNATURE_SIZE;
+
+	return verify_domain(public_key, domain, bytes, n, bytes + n) < 0 ? -EKEYREJECTED : 0;
+}
+
+int token_sign(const struct signing_key *key, struct token *token,
+	       uint8_t ret_bytes[static TOKEN_SIZE])
+{
+	uint8_t public_key[PUBLIC_KEY_SIZE];
+	int r;
+
+	signing_key_public(key, public_key);
+	token->key_id = signing_key_id(public_key);
+	token_encode(token, ret_bytes);
+	r = sign_domain(key, TOKEN_DOMAIN, ret_bytes, TOKEN_SIZE - SIGNATURE_SIZE,
+			token->signature);
+	if (r < 0)
+		return r;
+	token_encode(token, ret_bytes);
+	return 0;
+}
+
+int token_verify(const uint8_t *bytes, size_t n, const struct signing_keys *set,
+		 struct token *ret_token)
+{
+	struct token token;
+	int r;
+
+	r = token_decode(bytes, n, &token);
+	if (r < 0)
+		return r;
+
+	for (uint32_t i = 0; i < set->n_keys && i < SIGNING_KEYS_MAX; i++) {
+		if (signing_key_id(set->keys[i]) != token.key_id)
+			continue;
+		if (record_verify(set->keys[i], TOKEN_DOMAIN, bytes, TOKEN_SIZE) < 0)
+			continue;
+		*ret_token = token;
+		return 0;
+	}
+	return -EKEYREJECTED;
+}
+
+int signing_keys_sign(const struct signing_key *root_key, struct signing_keys *set,
+		      uint8_t ret_bytes[static SIGNING_KEYS_SIZE])
+{
+	int r;
+
+	signing_keys_encode(set, ret_bytes);
+	r = sign_domain(root_key, SIGNING_KEYS_DOMAIN, ret_bytes,
+			SIGNING_KEYS_SIZE - SIGNATURE_SIZE, set->signature);
+	if (r < 0)
+		return r;
+	signing_keys_encode(set, ret_bytes);
+	return 0;
+}
+
+int signing_keys_verify(const uint8_t *bytes, size_t n,
+			const uint8_t root_public[static PUBLIC_KEY_SIZE],
+			struct signing_keys *ret_set)
+{
+	struct signing_keys set;
+	int r;
+
+	r = signing_keys_decode(bytes, n, &set);
+	if (r < 0)
+		return r;
+	r = record_verify(root_public, SIGNING_KEYS_DOMAIN, bytes, SIGNING_KEYS_SIZE);
+	if (r < 0)
+		return r;
+	*ret_set = set;
+	return 0;
+}
+
+int boot_report_sign(const struct signing_key *vm_key, const struct signing_key *boot_key,
+		     struct boot_report *report, uint8_t ret_bytes[static BOOT_REPORT_SIZE])
+{
+	int r;
+
+	signing_key_public(boot_key, report->boot_key);
+	boot_report_encode(report, ret_bytes);
+	r = sign_domain(vm_key, BOOT_REPORT_DOMAIN, ret_bytes, REPORT_VM_SIGNATURE,
+			report->vm_signature);
+	if (r < 0)
+		return r;
+	r = sign_domain(boot_key, BOOT_REPORT_DOMAIN, ret_bytes, REPORT_VM_SIGNATURE,
+			report->boot_signature);
+	if (r < 0)
+		return r;
+	boot_report_encode(report, ret_bytes);
+	return 0;
+}
+
+int boot_report_verify(const uint8_t *bytes, size_t n,
+		       const uint8_t vm_public[static PUBLIC_KEY_SIZE],
+		       struct boot_report *ret_report)
+{
+	struct boot_report report;
+	int r;
+
+	r = boot_report_decode(bytes, n, &report);
+	if (r < 0)
+		return r;
+	if (verify_domain(vm_public, BOOT_REPORT_DOMAIN, bytes, REPORT_VM_SIGNATURE,
+			  bytes + REPORT_VM_SIGNATURE) < 0)
+		return -EKEYREJECTED;
+	if (verify_domain(report.boot_key, BOOT_REPORT_DOMAIN, bytes, REPORT_VM_SIGNATURE,
+			  bytes + REPORT_BOOT_SIGNATURE) < 0)
+		return -EKEYREJECTED;
+	*ret_report = report;
+	return 0;
+}
+
+int lease_request_sign(const struct signing_key *boot_key, struct lease_request *request,
+		       uint8_t ret_bytes[static LEASE_REQUEST_SIZE])
+{
+	int r;
+
+	lease_request_encode(request, ret_bytes);
+	r = sign_domain(boot_key, LEASE_REQUEST_DOMAIN, ret_bytes,
+			LEASE_REQUEST_SIZE - SIGNATURE_SIZE, request->signature);
+	if (r < 0)
+		return r;
+	lease_request_encode(request, ret_bytes);
+	return 0;
+}
+
+int lease_request_verify(const uint8_t *bytes, size_t n,
+			 const uint8_t boot_public[static PUBLIC_KEY_SIZE],
+			 struct lease_request *ret_request)
+{
+	struct lease_request request;
+	int r;
+
+	r = lease_request_decode(bytes, n, &request);
+	if (r < 0)
+		return r;
+	r = record_verify(boot_public, LEASE_REQUEST_DOMAIN, bytes, LEASE_REQUEST_SIZE);
+	if (r < 0)
+		return r;
+	*ret_request = request;
+	return 0;
+}
+
+int receipt_sign(const struct signing_key *boot_key, struct receipt *receipt,
+		 uint8_t ret_bytes[static RECEIPT_SIZE])
+{
+	int r;
+
+	receipt_encode(receipt, ret_bytes);
+	r = sign_domain(boot_key, RECEIPT_DOMAIN, ret_bytes, RECEIPT_SIZE - SIGNATURE_SIZE,
+			receipt->signature);
+	if (r < 0)
+		return r;
+	receipt_encode(receipt, ret_bytes);
+	return 0;
+}
+
+int receipt_verify(const uint8_t *bytes, size_t n,
+		   const uint8_t boot_public[static PUBLIC_KEY_SIZE], struct receipt *ret_receipt)
+{
+	struct receipt receipt;
+	int r;
+
+	r = receipt_decode(bytes, n, &receipt);
+	if (r < 0)
+		return r;
+	r = record_verify(boot_public, RECEIPT_DOMAIN, bytes, RECEIPT_SIZE);
+	if (r < 0)
+		return r;
+	*ret_receipt = receipt;
+	return 0;
+}
