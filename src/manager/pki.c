@@ -27,7 +27,7 @@ struct pki_pair {
 
 /* What one run of pki_ensure() works on. */
 struct pki_run {
-	const char *state_dir;
+	const struct pki_options *options;
 	int64_t now;
 	char *error; /* 256 */
 };
@@ -86,8 +86,9 @@ refuse(struct pki_run *run, int r, const char *format, ...)
 
 static int path_of(struct pki_run *run, const char *name, char path[static PATH_MAX])
 {
-	if (snprintf(path, PATH_MAX, "%s/%s", run->state_dir, name) >= PATH_MAX)
-		return refuse(run, -ENAMETOOLONG, "%.128s: the path is too long", run->state_dir);
+	if (snprintf(path, PATH_MAX, "%s/%s", run->options->state_dir, name) >= PATH_MAX)
+		return refuse(run, -ENAMETOOLONG, "%.128s: the path is too long",
+			      run->options->state_dir);
 	return 0;
 }
 
@@ -241,7 +242,7 @@ static int ensure_authority(struct pki_run *run, const char *certificate, const 
 	if (r == -ENOENT) {
 		if (have_certificate == 0)
 			return refuse(run, -ENOKEY, "%.128s/%s is there but %s is not: restore it",
-				      run->state_dir, certificate, key);
+				      run->options->state_dir, certificate, key);
 		r = pki_key_new(&pair->key);
 		if (r < 0)
 			return refuse(run, r, "%s: OpenSSL cannot make a key", key);
@@ -250,8 +251,8 @@ static int ensure_authority(struct pki_run *run, const char *certificate, const 
 	if (r < 0)
 		return r;
 	if (have_certificate == 0 && X509_check_private_key(pair->certificate, pair->key) != 1)
-		return refuse(run, -EBADMSG, "%.128s/%s does not belong to %s", run->state_dir,
-			      certificate, key);
+		return refuse(run, -EBADMSG, "%.128s/%s does not belong to %s",
+			      run->options->state_dir, certificate, key);
 	if (have_certificate == 0 &&
 	    pki_certificate_serves(pair->certificate, &subject, pair->key, NULL, run->now))
 		return 0;
@@ -285,38 +286,54 @@ static int ensure_leaf(struct pki_run *run, const char *certificate, const char 
 	return r < 0 ? r : 1;
 }
 
-static int ensure_server(struct pki_run *run, const char *const *sans, size_t n_sans,
-			 const struct pki_pair *issuer)
+static int ensure_server(struct pki_run *run, const struct pki_pair *issuer)
 {
+	const struct pki_options *options = run->options;
 	const char *names[PKI_SANS_MAX] = {"localhost", "127.0.0.1", "::1"};
 	struct pki_subject subject = {.kind = PKI_SERVER,
 				      .common_name = "Emberlock manager",
 				      .names = names,
 				      .n_names = 3};
 
-	if (n_sans > PKI_SANS_MAX - subject.n_names)
+	if (options->n_sans > PKI_SANS_MAX - subject.n_names)
 		return refuse(run, -E2BIG, "server.pem: more than %d names",
 			      PKI_SANS_MAX - (int)subject.n_names);
-	for (size_t i = 0; i < n_sans; i++)
-		names[subject.n_names++] = sans[i];
+	for (size_t i = 0; i < options->n_sans; i++)
+		names[subject.n_names++] = options->sans[i];
 	return ensure_leaf(run, "server.pem", "server.key", &subject, issuer);
 }
 
+static int save_line(struct pki_run *run, const char *directory, const char *file, const char *text)
+{
+	char name[80], path[PATH_MAX], line[512];
+	int n, r;
+
+	snprintf(name, sizeof(name), "%s/%s", directory, file);
+	r = path_of(run, name, path);
+	if (r < 0)
+		return r;
+	n = snprintf(line, sizeof(line), "%s\n", text);
+	if (n >= (int)sizeof(line))
+		return refuse(run, -ENAMETOOLONG, "%s: the URL is too long", name);
+	r = file_write_atomic(path, line, (size_t)n, 0644);
+	if (r < 0)
+		return refuse(run, r, "%.128s: cannot write it: %s", path, strerror(-r));
+	return 0;
+}
+
 static int ensure_identity(struct pki_run *run, enum pki_role role, const struct pki_pair *admin,
-			   const struct pki_pair *server, const char *url)
+			   const struct pki_pair *server)
 {
 	const struct pki_subject subject = {.kind = PKI_CLIENT,
 					    .common_name = pki_role_name(role),
 					    .unit = pki_role_name(role)};
-	char directory[64], certificate[80], key[80], ca[80], url_file[80], path[PATH_MAX],
-		line[512];
-	int n, r;
+	char directory[64], certificate[80], key[80], ca[80];
+	int r;
 
 	snprintf(directory, sizeof(directory), "identities/%s", pki_role_name(role));
 	snprintf(certificate, sizeof(certificate), "%s/cert.pem", directory);
 	snprintf(key, sizeof(key), "%s/key.pem", directory);
 	snprintf(ca, sizeof(ca), "%s/ca.pem", directory);
-	snprintf(url_file, sizeof(url_file), "%s/url", directory);
 	r = make_directory(run, directory);
 	if (r < 0)
 		return r;
@@ -326,20 +343,13 @@ static int ensure_identity(struct pki_run *run, enum pki_role role, const struct
 	r = save_certificate(run, ca, server->certificate);
 	if (r < 0)
 		return r;
-	n = snprintf(line, sizeof(line), "%s\n", url);
-	if (n >= (int)sizeof(line))
-		return refuse(run, -ENAMETOOLONG, "%s: the URL is too long", url_file);
-	r = path_of(run, url_file, path);
+	r = save_line(run, directory, "url", run->options->admin_url);
 	if (r < 0)
 		return r;
-	r = file_write_atomic(path, line, (size_t)n, 0644);
-	if (r < 0)
-		return refuse(run, r, "%.128s: cannot write it: %s", path, strerror(-r));
-	return 0;
+	return save_line(run, directory, "manager-url", run->options->manager_url);
 }
 
-static int ensure_all(struct pki_run *run, const char *const *sans, size_t n_sans,
-		      const char *admin_url)
+static int ensure_all(struct pki_run *run)
 {
 	_cleanup_(pki_pair_done) struct pki_pair server = {0}, admin = {0};
 	int renewed, r;
@@ -347,7 +357,7 @@ static int ensure_all(struct pki_run *run, const char *const *sans, size_t n_san
 	r = ensure_authority(run, "ca.pem", "ca.key", "Emberlock manager CA", &server);
 	if (r < 0)
 		return r;
-	renewed = ensure_server(run, sans, n_sans, &server);
+	renewed = ensure_server(run, &server);
 	if (renewed < 0)
 		return renewed;
 	r = ensure_authority(run, "admin-ca.pem", "admin-ca.key", "Emberlock administration CA",
@@ -358,18 +368,17 @@ static int ensure_all(struct pki_run *run, const char *const *sans, size_t n_san
 	if (r < 0)
 		return r;
 	for (int role = PKI_ROLE_NONE + 1; role < PKI_ROLE__MAX; role++) {
-		r = ensure_identity(run, (enum pki_role)role, &admin, &server, admin_url);
+		r = ensure_identity(run, (enum pki_role)role, &admin, &server);
 		if (r < 0)
 			return r;
 	}
 	return renewed;
 }
 
-int pki_ensure(const char *state_dir, const char *const *sans, size_t n_sans, const char *admin_url,
-	       int64_t now, char error[static 256])
+int pki_ensure(const struct pki_options *options, int64_t now, char error[static 256])
 {
-	struct pki_run run = {.state_dir = state_dir, .now = now, .error = error};
-	int r = ensure_all(&run, sans, n_sans, admin_url);
+	struct pki_run run = {.options = options, .now = now, .error = error};
+	int r = ensure_all(&run);
 
 	/* A name that is no address leaves an entry, which a later SSL_get_error() would report. */
 	ERR_clear_error();

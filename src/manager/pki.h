@@ -5,7 +5,8 @@
  *	server.pem server.key		both listeners', issued by it
  *	admin-ca.pem admin-ca.key	the authority the admin listener trusts
  *	identities/ROLE/		cert.pem key.pem (a client of ROLE), ca.pem (a copy of the
- *					first), url: what emberlock-admin --identity takes
+ *					first), url, manager-url: what emberlock-admin
+ *					--identity takes
  *
  * All ECDSA P-256. Authorities last 20 years and are renewed over the same key, so that a copy of
  * the old one still verifies; the others last 397 days and get a new key. A certificate is renewed
@@ -24,10 +25,18 @@ const char *pki_role_name(enum pki_role role);
  * unless it has exactly one OU and that is a role. */
 enum pki_role pki_certificate_role(X509 *certificate);
 
-/* Makes what is missing under STATE_DIR and renews what is about to expire or lacks one of the
- * names: SANS (host names, IP addresses), and always localhost, 127.0.0.1, ::1. ADMIN_URL goes into
- * identities/ROLE/url. Keys and directories are for their owner alone; an authority whose key is
- * lost or readable by others is an error, never replaced. NOW: seconds since 1970. Returns 1 where
- * server.pem is new (load it), 0 where not, or negative errno with ERROR naming the file. */
-int pki_ensure(const char *state_dir, const char *const *sans, size_t n_sans, const char *admin_url,
-	       int64_t now, char error[static 256]);
+struct pki_options {
+	const char *state_dir;
+	/* Host names and IP addresses of server.pem, besides localhost, 127.0.0.1 and ::1. */
+	const char *const *sans;
+	size_t n_sans;
+	/* Into identities/ROLE/url and .../manager-url: where emberlock-admin finds the admin
+	 * listener, and what `vm enrol` tells VMs. */
+	const char *admin_url, *manager_url;
+};
+
+/* Makes what is missing under the state directory and renews what is about to expire or lacks a
+ * name. Keys and directories are for their owner alone; an authority whose key is lost or readable
+ * by others is an error, never replaced. NOW: seconds since 1970. Returns 1 where server.pem is new
+ * (load it), 0 where not, or negative errno with ERROR naming the file. */
+int pki_ensure(const struct pki_options *options, int64_t now, char error[static 256]);
