@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+# Where everything but the programs is installed, and the two Debian packages made of it.
+
+set(units ${CMAKE_SOURCE_DIR}/units)
+set(CMAKE_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE
+	GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
+
+# The units name their programs below /usr, which is the prefix of the release preset.
+install(FILES
+	${units}/emberlock-keeper.service
+	${units}/emberlock-softdog.service
+	${units}/emberlock-agent.service
+	${units}/emberlock-watchdog.service
+	${units}/emberlock-admitted.service
+	${units}/emberlock-admitted.target
+	${units}/emberlock-failed.target
+	DESTINATION lib/systemd/system COMPONENT agent)
+install(FILES ${units}/emberlock-manager.service
+	DESTINATION lib/systemd/system COMPONENT manager)
+foreach(component agent manager)
+	install(FILES ${units}/emberlock-${component}.preset COMPONENT ${component}
+		DESTINATION lib/systemd/system-preset RENAME 80-emberlock-${component}.preset)
+	install(FILES ${units}/emberlock-${component}.sysusers COMPONENT ${component}
+		DESTINATION lib/sysusers.d RENAME emberlock-${component}.conf)
+endforeach()
+install(FILES ${units}/emberlock.modules COMPONENT agent
+	DESTINATION lib/modules-load.d RENAME emberlock.conf)
+install(FILES ${units}/emberlock.rules COMPONENT agent
+	DESTINATION lib/udev/rules.d RENAME 58-emberlock.rules)
+install(PROGRAMS ${units}/emberlock.shutdown COMPONENT agent
+	DESTINATION lib/systemd/system-shutdown)
+install(FILES ${units}/completions/emberlockctl COMPONENT agent
+	DESTINATION share/bash-completion/completions)
+
+install(FILES ${units}/etc/agent.conf ${units}/etc/keeper.conf COMPONENT agent
+	DESTINATION ${CMAKE_INSTALL_FULL_SYSCONFDIR}/emberlock)
+install(DIRECTORY DESTINATION ${CMAKE_INSTALL_FULL_SYSCONFDIR}/emberlock/volumes.d COMPONENT agent)
+install(FILES ${units}/etc/emberlock-manager.default COMPONENT manager
+	DESTINATION ${CMAKE_INSTALL_FULL_SYSCONFDIR}/default RENAME emberlock-manager)
+
+# Debian wants pages and change log compressed, without a time in them (gzip -n).
+configure_file(${units}/debian/changelog.in ${CMAKE_BINARY_DIR}/doc/changelog @ONLY)
+file(GLOB pages CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/man/*.[1-8])
+foreach(page ${pages} ${CMAKE_BINARY_DIR}/doc/changelog)
+	get_filename_component(name ${page} NAME)
+	set(compressed ${CMAKE_BINARY_DIR}/doc/${name}.gz)
+	add_custom_command(OUTPUT ${compressed} DEPENDS ${page} VERBATIM
+		COMMAND gzip -9nc ${page} > ${compressed})
+	list(APPEND compressed_pages ${compressed})
+	if(name STREQUAL "changelog")
+		continue()
+	endif()
+	string(REGEX REPLACE ".*\\." "" section ${name})
+	set(component agent)
+	if(name MATCHES "^emberlock-(manager|admin)")
+		set(component manager)
+	endif()
+	install(FILES ${compressed} COMPONENT ${component} DESTINATION share/man/man${section})
+endforeach()
+add_custom_target(documents ALL DEPENDS ${compressed_pages})
+foreach(component agent manager)
+	install(FILES ${units}/debian/copyright ${CMAKE_BINARY_DIR}/doc/changelog.gz
+		COMPONENT ${component} DESTINATION share/doc/emberlock-${component})
+endforeach()
+
+# cmake --build --preset release --target package: both packages in build/packages.
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_DIRECTORY ${CMAKE_BINARY_DIR}/../packages CACHE PATH "Where packages are written")
+set(CPACK_PACKAGE_NAME emberlock)
+set(CPACK_PACKAGE_VENDOR "The Emberlock authors")
+set(CPACK_PACKAGE_CONTACT "The Emberlock authors <emberlock@emberlock.example>")
+set(CPACK_SET_DESTDIR ON)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_COMPONENTS_ALL agent manager)
+set(CPACK_COMPONENTS_GROUPING IGNORE)
+set(CPACK_DEB_COMPONENT_INSTALL ON)
+set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS ${CMAKE_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS})
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_SECTION admin)
+set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
+
+set(CPACK_DEBIAN_AGENT_PACKAGE_NAME emberlock-agent)
+set(CPACK_COMPONENT_AGENT_DESCRIPTION
+"This package is the VM's side: it maps disks under keys made at each boot and
+held in locked memory only, keeps them while the manager renews the VM's lease,
+and destroys them and powers the VM off when the customer takes the key back.")
+set(CPACK_DEBIAN_AGENT_PACKAGE_DEPENDS "systemd (>= 252), udev (>= 252), dmsetup, kmod")
+set(CPACK_DEBIAN_AGENT_PACKAGE_RECOMMENDS "e2fsprogs, xfsprogs")
+set(CPACK_DEBIAN_MANAGER_PACKAGE_NAME emberlock-manager)
+set(CPACK_COMPONENT_MANAGER_DESCRIPTION
+"This package is the manager: it watches the customers' keys, admits VMs, signs
+their leases and keeps the receipts of shredded VMs. It holds emberlock-admin,
+the command for all of that.")
+set(CPACK_DEBIAN_MANAGER_PACKAGE_DEPENDS "systemd (>= 252)")
+foreach(component agent manager)
+	string(TOUPPER ${component} upper)
+	file(GLOB CPACK_DEBIAN_${upper}_PACKAGE_CONTROL_EXTRA ${units}/debian/${component}/*)
+endforeach()
+include(CPack)
