@@ -30,3 +30,8 @@ need_commands() {
 			die "${pair%%:*} is missing: install the package ${pair#*:} (all are in vm-images/prerequisites)"
 	done
 }
+
+# copy_tree FROM TO: copies files into a root, owned by root, whatever the umask of the checkout was.
+copy_tree() {
+	tar -C "$1" -c --owner=0 --group=0 --mode=u=rwX,go=rX . | tar -C "$2" -x --no-overwrite-dir
+}

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Client of QEMU's control socket (QMP: docs/interop/qmp-spec.txt in QEMU's source)."""
+
+import json
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import CommandFailed, GuestGone
+from .stream import Stream
+
+
+@dataclass(frozen=True)
+class Event:
+    """What QEMU reported, and when it reached us (time.monotonic())."""
+
+    name: str
+    data: dict[str, Any]
+    time: float
+
+
+class Qmp(Stream):
+    """One connection. Events are kept in the order in which they came."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__("QMP")
+        self.events: list[Event] = []
+        self._sock = sock
+        self._pending = b""
+        self._answers: dict[int, dict[str, Any]] = {}
+        self._last_id = 0
+        self.start_reading(os.dup(sock.fileno()))
+        self.execute("qmp_capabilities")
+
+    def take(self, data: bytes, now: float) -> None:
+        *lines, self._pending = (self._pending + data).split(b"\n")
+        for line in filter(bytes.strip, lines):
+            message = json.loads(line)
+            if "event" in message:
+                self.events.append(Event(message["event"], message.get("data", {}), now))
+            elif "id" in message:
+                self._answers[message["id"]] = message
+
+    def execute(self, command: str, timeout: float = 60, **arguments: Any) -> Any:
+        """Executes @command and gives its return value; raises CommandFailed with QEMU's reason."""
+        with self.changed:
+            self._last_id += 1
+            number = self._last_id
+        request = {"execute": command, "arguments": arguments, "id": number}
+        try:
+            self._sock.sendall(json.dumps(request).encode() + b"\n")
+        except OSError as e:
+            raise GuestGone(f"{self.name}: {e}") from e
+        answer = self.wait_for(
+            f"the answer to {command}", lambda: self._answers.pop(number, None), timeout)
+        if "error" in answer:
+            raise CommandFailed(f"QMP {command}: {answer['error']['desc']}")
+        return answer["return"]
+
+    def wait_event(self, name: str, timeout: float, start: int = 0) -> Event:
+        """The first event of that name among events[start:], waited for."""
+        return self.wait_for(
+            f"event {name}",
+            lambda: next((e for e in self.events[start:] if e.name == name), None), timeout)
+
+    def pause(self) -> None:
+        """Stops all of the guest's processors."""
+        self.execute("stop")
+
+    def resume(self) -> None:
+        self.execute("cont")
+
+    def save_memory(self, path: str, mib: int) -> None:
+        """Writes the first @mib MiB of guest-physical memory to @path (all of it up to 2 GiB on q35)."""
+        self.execute("pmemsave", val=0, size=mib << 20, filename=path, timeout=300)
+
+    def add_disk(self, name: str, path: str) -> None:
+        """Plugs in a raw disk with serial number @name while the guest runs."""
+        self.execute("blockdev-add", driver="raw", **{"node-name": f"hot-{name}"},
+                     file={"driver": "file", "filename": path})
+        self.execute("device_add", driver="virtio-blk-pci", id=f"hot-{name}-dev",
+                     drive=f"hot-{name}", serial=name, bus=self._free_port())
+
+    def _free_port(self) -> str:
+        """A PCI Express root port that nothing is plugged into: q35 takes hot-plug only there."""
+        for device in self.execute("query-pci")[0]["devices"]:
+            bridge = device.get("pci_bridge")
+            if bridge and device["qdev_id"].startswith("hotplug") and not bridge.get("devices"):
+                return str(device["qdev_id"])
+        raise CommandFailed("no free hot-plug port: start the VM with --hotplug-ports")
+
+    def close(self) -> None:
+        self._sock.close()
