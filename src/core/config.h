@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Configuration text → struct. Takes bytes, not paths; pure; fuzzed. The grammar is
  * systemd.syntax(7)'s: [Section], Key=Value, comments with # or ;, no continuation lines. An
- * unknown section or key, a key given twice where it may be given once, or a bad value is an error
- * with its line. */
+ * unknown section or key, a key given twice, a key without a value, a value that is bad or has no
+ * meaning beside the others is an error with its line. Lines have at most 1,023 bytes. */
 #pragma once
 
 #include <stdbool.h>
@@ -18,20 +18,18 @@ struct config_error {
 			   value. */
 };
 
-/* --- agent.conf: [Agent]
- * ---------------------------------------------------------------------------------------------- */
+/* --- agent.conf: [Agent] --- */
 struct agent_config {
-	uint64_t max_lease_ms;	       /* MaxLeaseSec=     default infinity (UINT64_MAX) */
-	bool forbid_warn;	       /* ForbidWarn=      default no */
-	bool admission_poweroff;       /* OnAdmissionTimeout=wait|poweroff, default wait */
-	uint64_t admission_timeout_ms; /* AdmissionTimeoutSec= default 300 s */
+	uint64_t max_lease_ms;	 /* MaxLeaseSec=     default infinity (UINT64_MAX); at least 1 s */
+	bool forbid_warn;	 /* ForbidWarn=      default no */
+	bool admission_poweroff; /* OnAdmissionTimeout=wait|poweroff, default wait */
+	uint64_t admission_timeout_ms; /* AdmissionTimeoutSec= default 300 s; 1 s to 24 h */
 	bool keep_boot_key;	       /* KeepBootKey=     default yes */
 	uint32_t queue_requests;       /* QueueRequests=   default 16; 4 to 1024 */
 	uint32_t queue_max_kib;	       /* QueueMaxKiB=     default 128; 4 to 4096 */
 };
 
-/* --- keeper.conf: [Keeper]
- * -------------------------------------------------------------------------------------------- */
+/* --- keeper.conf: [Keeper] --- */
 struct keeper_config {
 	bool require_memfd_secret; /* RequireMemfdSecret= default no */
 	char watchdog[64];	   /* Watchdog=        default /dev/watchdog; "none": none */
@@ -39,8 +37,7 @@ struct keeper_config {
 	uint64_t agent_gone_ms;	   /* AgentGoneSec=    default 120 s; 10 to 3600 s */
 };
 
-/* --- volumes.d/NAME.conf: [Volume] and [Disk]
- * ------------------------------------------------------------------------- */
+/* --- volumes.d/NAME.conf: [Volume] and [Disk] --- */
 enum disk_match_key { MATCH_SERIAL, MATCH_LABEL, MATCH_WWN, MATCH_MODEL, MATCH_PATH, MATCH__MAX };
 
 struct volume_config {
@@ -70,8 +67,7 @@ struct volume_config {
 	uint32_t queue_requests, queue_max_kib; /* QueueRequests=, QueueMaxKiB=; 0: agent.conf's */
 };
 
-/* --- the credential emberlock.vm: [VM]
- * -------------------------------------------------------------------------------- */
+/* --- the credential emberlock.vm: [VM] --- */
 struct vm_credential {
 	char workspace[ID_TEXT_MAX + 1];	 /* Workspace= */
 	char vm[ID_TEXT_MAX + 1];		 /* VM= */
@@ -80,8 +76,7 @@ struct vm_credential {
 	uint8_t signing_keys[SIGNING_KEYS_SIZE]; /* SigningKeys=, hex of the record */
 };
 
-/* --- the credential emberlock.manager: [Manager], for the watchdog
- * ---------------------------------------------------- */
+/* --- the credential emberlock.manager: [Manager], for the watchdog --- */
 struct manager_credential {
 	char url[256]; /* URL=https://HOST:PORT */
 };

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Fixed-size frames over local SOCK_SEQPACKET sockets. One struct a type, host byte order (both
- *ends are one machine and one package); a size or magic that does not fit ends the connection. A
- *reply has the request's type. Pure: tables and checks; no I/O.
+ * ends are one machine and one package); a size or magic that does not fit ends the connection. A
+ * reply has the request's type, and its whole size whatever its status. Pure: tables and checks; no
+ * I/O.
  *
- *	/run/emberlock/keeper/keeper.sock      0700 root            agent, emberlockctl end (root
- *only) /run/emberlock/watchdog/agent.sock     root:emberlock-watchdog 0710, socket 0660; one
- *connection, of the watchdog's uid /run/emberlock/control/agent.sock      root:emberlock 0710,
- *socket 0660; status for the group, shred for root of the initial user namespace
+ *   /run/emberlock/keeper/keeper.sock    0700 root; agent, emberlockctl end (root only)
+ *   /run/emberlock/watchdog/agent.sock   root:emberlock-watchdog 0710, socket 0660; one connection,
+ *                                        of the watchdog's uid
+ *   /run/emberlock/control/agent.sock    root:emberlock 0710, socket 0660; status for the group,
+ *                                        shred for root of the initial user namespace
  */
 #pragma once
 
@@ -33,9 +35,7 @@ struct frame_header {
 #define FRAME_MAGIC_WATCHDOG 0x454d4257u
 #define FRAME_MAGIC_CONTROL  0x454d4243u
 
-/* ---- keeper
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- keeper ---- */
 enum keeper_frame {
 	KEEPER_HELLO = 1, /* agent → keeper: I am the agent. Reply: keeper_hello. -EBUSY while
 			     another is connected. */
@@ -133,14 +133,12 @@ struct keeper_status {
 	int32_t keeper_pid, twin_pid;
 };
 
-/* Whether a frame of TYPE from the peer has SIZE bytes: the size of the request struct, 0 for a
+/* The size of a request of TYPE, and of its reply (or of what the keeper sends unasked); 0 for a
  * type that is not one. */
 size_t keeper_request_size(uint16_t type);
 size_t keeper_reply_size(uint16_t type);
 
-/* ---- watchdog
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- watchdog ---- */
 enum route { ROUTE_BOOT = 1, ROUTE_LEASE, ROUTE_RECEIPT, ROUTE_SIGNING_KEYS, ROUTE__MAX };
 /* "/v1/boot", … : the path at the manager. Body sizes: BOOT_BODY_SIZE, LEASE_REQUEST_SIZE,
  * RECEIPT_SIZE, 0 (GET). Answers with 200: TOKEN_SIZE, TOKEN_SIZE, 0, SIGNING_KEYS_SIZE. */
@@ -173,9 +171,7 @@ struct watchdog_event {
 };
 size_t watchdog_frame_size(uint16_t type);
 
-/* ---- control
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- control ---- */
 enum control_frame {
 	CONTROL_STATUS = 1, /* reply: control_status */
 	CONTROL_WAIT,  /* reply (control_status) once the VM is admitted, has failed for good, or is

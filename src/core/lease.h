@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The lease machine of the VM: design of record for when a boot's keys must end. Pure; time and
- *randomness are arguments.
+ * randomness are arguments.
  *
- *	            admit                     deadline − margin            deadline, expiry = shred
- *	 STARTING ─────────▶ ADMITTED ────────────────────▶ WARNING ──────────────────────────────▶
- *SHREDDING ─▶ OFF │                   ▲ └──────── continue ◀────────┘ └─ expiry = warn ─▶ UNBOUNDED
- *─ continue ─▶ ADMITTED └ OnAdmissionTimeout=poweroff ─▶ SHREDDING        any state: signed shred ·
- *operator · fault
+ *            admit              deadline - margin         deadline, expiry = shred
+ * STARTING ---------> ADMITTED -------------------> WARNING ----------------------> SHREDDING -> OFF
+ *                        ^ ^------- continue ---------/ \                                 ^
+ *                        |                               \- expiry = warn -> UNBOUNDED    |
+ *                        \------------------------ continue --------------------/         |
+ * STARTING with OnAdmissionTimeout=poweroff; any state: signed shred, operator, fault ----/
  */
 #pragma once
 
@@ -30,7 +31,7 @@ const char *lease_state_name(enum lease_state state);
 
 enum lease_event_type {
 	LEASE_EVENT_START, /* the signed report exists: first challenge (uses .challenge) */
-	LEASE_EVENT_TICK,  /* time passed; due at lease_next() */
+	LEASE_EVENT_TICK,  /* time passed; due at lease_next() (uses .challenge) */
 	LEASE_EVENT_TOKEN, /* a token whose signature a current signing key verified (uses .token;
 			    * and .challenge for the next one) */
 	LEASE_EVENT_PAUSE, /* a hypervisor pause, twice confirmed (uses .challenge) */
@@ -72,9 +73,10 @@ enum lease_rejection {
 };
 const char *lease_rejection_name(enum lease_rejection rejection);
 
-/* agent.conf's limits: may only be stricter than the manager's policy. */
+/* agent.conf's limits: may only be stricter than the manager's policy. A lease that max_ttl_ms
+ * shortens has its margin shortened in proportion. */
 struct lease_limits {
-	uint64_t max_ttl_ms; /* UINT32_MAX: none */
+	uint64_t max_ttl_ms; /* at least 1; UINT32_MAX or more: none */
 	bool forbid_warn;    /* expiry is always shred */
 	bool poweroff_on_admission_timeout;
 	uint64_t admission_timeout_ns; /* from the start event */
@@ -105,23 +107,30 @@ struct lease {
 void lease_init(struct lease *lease, const struct lease_limits *limits,
 		const uint8_t admission[static HASH_SIZE]);
 
-/* One event. Returns the OR of lease_action bits.
+/* One event. Returns the OR of lease_action bits. Events that use a challenge must bring one.
  *
- * Rules (design.md §5), each an invariant of the exhaustive walk:
+ * Rules (design.md, section 5), each an invariant of the exhaustive walk (tests/model/lease_walk.c):
  * - admit (in STARTING only) and continue (in ADMITTED, WARNING, UNBOUNDED; the answer to a
- * repeated report may also be admit) count only with this admission, the current challenge and a
- * sequence above .highest.
- * - Deadline = challenge_ns + min(ttl, limit); after PAUSE it can only fall (min(deadline, now + 30
- * s)) until answered.
+ *   repeated report may also be admit) count only with this admission, the current challenge and a
+ *   sequence above .highest.
+ * - Deadline = challenge_ns + min(ttl, limit); after PAUSE it can only fall (min(deadline, now +
+ *   30 s), the warning by as much) until answered.
  * - An accepted token makes the next challenge at once (REQUEST); while one is outstanding it is
- * repeated unchanged by the caller's retry schedule, and replaced after a third of the lease
- * (before admission: never replaced, the deadline counts from an answered challenge only, so it is
- * replaced every 60 s).
- * - An accepted token whose deadline is already past at NOW acts as expiry does.
+ *   repeated unchanged by the caller's retry schedule, and replaced after a third of the lease
+ *   (before admission the deadline counts from an answered challenge only: replaced every 60 s).
+ * - An accepted token whose deadline is already past at NOW acts as expiry does: SHREDDING, or
+ *   UNBOUNDED. The latter out of STARTING is an ADMIT too: a lease whose end changes nothing.
  * - shred needs this admission only, and is final: SHREDDING and OFF accept nothing but
- * LEASE_EVENT_OFF.
- * - A token of ttl 0 or with margin ≥ ttl is LEASE_REJECT_VALUE. */
+ *   LEASE_EVENT_OFF; a token then is LEASE_REJECT_STATE.
+ * - A token of ttl 0 or with margin >= ttl is LEASE_REJECT_VALUE.
+ * - Time comes first: whatever the event but shred, operator and fault (which have reasons of their
+ *   own), a deadline that NOW has reached is enforced before the event is looked at, so no late
+ *   token revives a lease that ends in a shred.
+ * - START counts once; a new agent that finds a lease in the state page repeats its outstanding
+ *   challenge and goes on with TICK. OFF counts in SHREDDING only.
+ * - A PAUSE before admission only replaces the challenge: there is no deadline to shorten. */
 unsigned lease_step(struct lease *lease, const struct lease_event *event, uint64_t now_ns);
 
-/* When TICK is due next, CLOCK_BOOTTIME ns; LEASE_NEVER where nothing is. */
+/* When TICK is due next, CLOCK_BOOTTIME ns; LEASE_NEVER where nothing is. After a TICK at that time
+ * it lies in the future. */
 uint64_t lease_next(const struct lease *lease);

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What VM and manager say to each other: five records of fixed size, integers in network byte
- *order, each with a magic that is its version, each signed over a domain string and all that
- *precedes the signature. Pure: encode, decode, check of form; signatures are keys/sign.h's work.
+ * order, each with a magic that is its version, each signed over a domain string and all that
+ * precedes the signature. Pure: encode, decode, check of form; signatures are keys/sign.h's work.
  *
- *	token           manager → agent     a lease, or its end
- *	signing keys    root key → agent    which keys may sign tokens
- *	boot report     agent → manager     what booted; its SHA-256 is the admission
- *	lease request   agent → manager     one challenge
- *	receipt         agent → manager     what a shred did
+ *   token           manager → agent     a lease, or its end
+ *   signing keys    root key → agent    which keys may sign tokens
+ *   boot report     agent → manager     what booted; its SHA-256 is the admission
+ *   lease request   agent → manager     one challenge
+ *   receipt         agent → manager     what a shred did
  *
  * emberlock-protocol(7) draws them. Every decoder: 0, or -EBADMSG where size, magic, a reserved
- *byte (must be zero), an enum or a text is not of the form; nothing is written then. Encoders write
- *exactly X_SIZE bytes. Texts are NUL-padded, end in NUL, and satisfy name_is_valid() where they are
- *ids. */
+ * byte (must be zero), an enum, a number or a text is not of the form; nothing is written then.
+ * Encoders write exactly X_SIZE bytes. Texts are printable ASCII, NUL-padded, end in NUL, and
+ * satisfy name_is_valid() where they are ids. */
 #pragma once
 
 #include <stddef.h>
@@ -85,9 +85,10 @@ struct token {
 	uint64_t key_id;    /* of the signing key: signing_key_id() */
 	uint8_t signature[SIGNATURE_SIZE];
 };
-/*	0 magic "EMBTOK01" · 8 admission · 40 challenge · 72 epoch · 80 counter · 88 ttl · 92 margin
- *· 96 poll · 100 verdict · 101 expiry · 102 CMK state · 103 reason · 104 issued at · 112 key id ·
- *120 zero (8) · 128 signature */
+/*   0 magic "EMBTOK01" · 8 admission · 40 challenge · 72 epoch · 80 counter · 88 ttl · 92 margin ·
+ *  96 poll · 100 verdict · 101 expiry · 102 CMK state · 103 reason · 104 issued at · 112 key id ·
+ * 120 zero (8) · 128 signature
+ * A shred has a reason, admit and continue have none. */
 void token_encode(const struct token *token, uint8_t bytes[static TOKEN_SIZE]);
 int token_decode(const uint8_t *bytes, size_t size, struct token *ret_token);
 
@@ -101,7 +102,7 @@ struct signing_keys {
 	uint8_t keys[SIGNING_KEYS_MAX][PUBLIC_KEY_SIZE];
 	uint8_t signature[SIGNATURE_SIZE]; /* by the root key */
 };
-/*	0 magic "EMBKEY01" · 8 epoch · 16 number · 20 zero (12) · 32 keys (8 × 32, unused zero) ·
+/*   0 magic "EMBKEY01" · 8 epoch · 16 number · 20 zero (12) · 32 keys (8 × 32, unused zero) ·
  * 288 signature */
 void signing_keys_encode(const struct signing_keys *set, uint8_t bytes[static SIGNING_KEYS_SIZE]);
 int signing_keys_decode(const uint8_t *bytes, size_t size, struct signing_keys *ret_set);
@@ -155,11 +156,12 @@ struct boot_report {
 	uint8_t vm_signature[SIGNATURE_SIZE];	/* by the VM's enrolled key */
 	uint8_t boot_signature[SIGNATURE_SIZE]; /* by boot_key, over the same bytes */
 };
-/*	0 magic "EMBRPT01" · 8 workspace · 72 VM · 136 boot id · 152 boot key · 184 plan hash · 216
- *passed · 220 failed · 224 version · 256 kernel · 320 failure · 448 number of volumes · 452 zero
- *(12) · 464 volumes (16 × 44: name 32 · use 1 · state 1 · segments 2 · bytes 8) · 1168 VM signature
- *· 1232 boot signature Both signatures are over everything before the first of them. Admission =
- *SHA-256 of all BOOT_REPORT_SIZE bytes. */
+/*   0 magic "EMBRPT01" · 8 workspace · 72 VM · 136 boot id · 152 boot key · 184 plan hash ·
+ * 216 passed · 220 failed · 224 version · 256 kernel · 320 failure · 448 number of volumes ·
+ * 452 zero (12) · 464 volumes (16 × 44: name 32 · use 1 · state 1 · segments 2 · bytes 8; unused
+ * zero) · 1168 VM signature · 1232 boot signature
+ * Both signatures are over everything before the first of them. Admission = SHA-256 of all
+ * BOOT_REPORT_SIZE bytes. */
 void boot_report_encode(const struct boot_report *report, uint8_t bytes[static BOOT_REPORT_SIZE]);
 int boot_report_decode(const uint8_t *bytes, size_t size, struct boot_report *ret_report);
 
@@ -173,8 +175,8 @@ struct lease_request {
 	uint32_t pauses;		   /* hypervisor pauses noticed so far */
 	uint8_t signature[SIGNATURE_SIZE]; /* by the boot key */
 };
-/*	0 magic "EMBREQ01" · 8 admission · 40 number · 48 challenge · 80 epoch · 88 counter · 96
- *passed · 100 failed · 104 pauses · 108 zero (20) · 128 signature */
+/*   0 magic "EMBREQ01" · 8 admission · 40 number (not 0) · 48 challenge · 80 epoch · 88 counter ·
+ *  96 passed · 100 failed · 104 pauses · 108 zero (20) · 128 signature */
 void lease_request_encode(const struct lease_request *request,
 			  uint8_t bytes[static LEASE_REQUEST_SIZE]);
 int lease_request_decode(const uint8_t *bytes, size_t size, struct lease_request *ret_request);
@@ -207,10 +209,11 @@ struct receipt {
 	struct receipt_segment segments[SEGMENTS_MAX];
 	uint8_t signature[SIGNATURE_SIZE]; /* by the boot key */
 };
-/*	0 magic "EMBRCT01" · 8 admission · 40 kind · 41 reason · 42 zero (2) · 44 number of segments
- *· 48 previous · 80 verdict · 88 start · 96 keys gone · 104 blocked I/O · 112 passed · 116 failed ·
- *120 zero (8) · 128 segments (64 × 40: name 32 · segment 2 · fate 1 · zero 1 · µs 4) → 2688 · zero
- *to 3008 · 3008 signature */
+/*   0 magic "EMBRCT01" · 8 admission · 40 kind · 41 reason (not none) · 42 zero (2) · 44 number of
+ * segments · 48 previous · 80 verdict · 88 start · 96 keys gone · 104 blocked I/O · 112 passed ·
+ * 116 failed · 120 zero (8) · 128 segments (64 × 40: name 32 · segment 2 · fate 1 · zero 1 · µs 4;
+ * unused zero) · 2688 zero (320) · 3008 signature
+ * One with a time of "keys gone" and an unwiped segment is not of the form. */
 void receipt_encode(const struct receipt *receipt, uint8_t bytes[static RECEIPT_SIZE]);
 int receipt_decode(const uint8_t *bytes, size_t size, struct receipt *ret_receipt);
 

@@ -63,7 +63,8 @@ struct plan {
 	struct plan_segment segments[SEGMENTS_MAX];
 };
 
-/* Plans CONFIGS against DISKS. 0; -E2BIG where there are more than VOLUMES_MAX or DISKS_MAX.
+/* Plans CONFIGS against DISKS. A partition of a disk that another volume takes counts as the same
+ * disk. 0; -E2BIG where there are more than VOLUMES_MAX or DISKS_MAX.
  * Refusals are in the plan, not in the result. PLAN is the caller's, and refers to CONFIGS
  * afterwards. The whole disk is used, rounded down to 1 MiB; segments are of at most segment_bytes.
  */

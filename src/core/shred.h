@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The order and the budgets of a shred, as a machine that the keeper drives: which step may run
- *now, which is given up. Pure.
+ * now, which is given up. Pure.
  *
- *	1 keys 1 s · 2 blocked I/O 200 ms · 3 plaintext 600 ms · 4 self-test 100 ms · 5 receipt ≤ 1
- *s beside 2–4 · all 3 s, then 6 power · the twin at 5 s Steps 3 and 4 are not in this machine yet:
- *their places are the enum's order. */
+ *   1 keys 1 s · 2 blocked I/O 200 ms · 3 plaintext 600 ms · 4 self-test 100 ms
+ *   5 receipt at most 1 s beside 2 to 4 · all 3 s, then 6 power · the twin at 5 s
+ *
+ * Steps 3 and 4 are not in this machine yet: their places are the enum's order. */
 #pragma once
 
 #include <stdbool.h>
@@ -52,7 +53,10 @@ struct shred_event {
 	bool receipt_wanted, complete;
 };
 
-/* What to start; at most one at a time. Steps never go back; a second START is ignored. */
+/* What to start; at most one at a time. Steps never go back; a second START is ignored, and so is
+ * whatever comes too late for its step. A step that ends when SHRED_TOTAL_NS is over is followed by
+ * SHRED_DO_POWER, whatever is left to do. SHRED_DO_BLOCKED_IO also means that step 1 is over: the
+ * report of the keys (RECEIPT_KEYS) goes out then. SHRED_DO_REPORT: the closing one. */
 enum shred_action {
 	SHRED_DO_NOTHING,
 	SHRED_DO_KEYS,
