@@ -26,6 +26,9 @@ struct store;
 int store_open(const char *path, struct store **ret_store);
 struct store *store_free(struct store *store);
 
+/* Calls OPENED whenever a write opens a transaction: somebody must call store_commit() then. */
+void store_on_open(struct store *store, void (*opened)(void *userdata), void *userdata);
+
 /* Commits the turn's transaction, where one is open. On error it has been rolled back. */
 int store_commit(struct store *store);
 void store_rollback(struct store *store);
@@ -39,9 +42,8 @@ int store_release(struct store *store, bool keep);
 /* The epoch of this start, and the lowest epoch since the last adoption. */
 uint64_t store_epoch(const struct store *store);
 uint64_t store_adopted_epoch(const struct store *store);
-/* Sets the epoch above HIGHEST.epoch and the current one, forgets the rollbacks of all workspaces.
- */
-int store_adopt(struct store *store, struct sequence highest);
+/* Sets the epoch above all that was shown and the current one; forgets the rollbacks. */
+int store_adopt(struct store *store);
 
 /* --- key configurations --- */
 struct store_key {
@@ -87,7 +89,8 @@ struct store_workspace {
 int store_workspace_insert(struct store *store, const char *name, int64_t *ret_id);
 int store_workspace_get(struct store *store, const char *name, struct store_workspace *ret);
 int store_workspace_get_by_id(struct store *store, int64_t id, struct store_workspace *ret);
-int store_workspace_delete(struct store *store, const char *name); /* -EBUSY while it has VMs */
+/* -EBUSY while it has VMs, or records of boots. */
+int store_workspace_delete(struct store *store, const char *name);
 int store_workspace_bind(struct store *store, int64_t id, int64_t key, const uint8_t *kek,
 			 size_t kek_size, const uint8_t kek_check[static HASH_SIZE]);
 int store_workspace_set_rolled_back(struct store *store, int64_t id, struct sequence shown);
@@ -163,12 +166,12 @@ int store_boot_update(struct store *store, const struct store_boot *boot);
 /* What the customer's audit log shows of this admission. */
 int store_boot_set_pair(struct store *store, const uint8_t admission[static HASH_SIZE],
 			const uint8_t *blob, size_t n);
-/* The VM's boots but EXCEPT that are waiting, held or live become BOOT_ENDING with REASON. Returns
- * how many; ENDED (may be NULL) gets each. */
-typedef int (*store_boot_each)(const struct store_boot *boot, void *userdata);
+/* The VM's, or the key's, boots that are waiting, held or live become BOOT_ENDING with REASON; but
+ * not EXCEPT (may be NULL). Return how many. */
 int store_boots_end_of_vm(struct store *store, int64_t vm, const uint8_t *except,
 			  enum reason reason);
 int store_boots_end_of_key(struct store *store, int64_t key, enum reason reason);
+typedef int (*store_boot_each)(const struct store_boot *boot, void *userdata);
 /* Newest first; WORKSPACE and VM may be NULL. */
 int store_boots(struct store *store, const char *workspace, const char *vm, store_boot_each each,
 		void *userdata);

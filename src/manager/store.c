@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The store as a whole: opening, schema, transactions, epochs, settings. */
+#include "manager/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "manager/store_sql.h"
+
+#define SCHEMA_VERSION 1
+
+static const char schema[] =
+	"CREATE TABLE settings (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT;"
+	"CREATE TABLE keys (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
+	" provider TEXT NOT NULL, key_id TEXT NOT NULL, directory TEXT NOT NULL,"
+	" poll_ms INTEGER NOT NULL, lease_ms INTEGER NOT NULL, margin_ms INTEGER NOT NULL,"
+	" max_staleness_ms INTEGER NOT NULL, probe_ms INTEGER NOT NULL, expiry INTEGER NOT NULL,"
+	" confirm_boot INTEGER NOT NULL, proven INTEGER NOT NULL, created_ms INTEGER NOT NULL,"
+	" revoked_ms INTEGER NOT NULL, revoked_code TEXT NOT NULL) STRICT;"
+	"CREATE TABLE workspaces (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
+	" key INTEGER REFERENCES keys (id), kek BLOB, kek_check BLOB, created_ms INTEGER NOT NULL,"
+	" shown_epoch INTEGER NOT NULL, shown_counter INTEGER NOT NULL) STRICT;"
+	"CREATE TABLE vms (id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	" workspace INTEGER NOT NULL REFERENCES workspaces (id), name TEXT NOT NULL,"
+	" public_key BLOB NOT NULL, enrolled_ms INTEGER NOT NULL, removed_ms INTEGER NOT NULL,"
+	" UNIQUE (workspace, name)) STRICT;"
+	"CREATE TABLE boots (admission BLOB PRIMARY KEY, boot_id BLOB NOT NULL UNIQUE,"
+	" vm INTEGER NOT NULL REFERENCES vms (id),"
+	" workspace INTEGER NOT NULL REFERENCES workspaces (id), vm_key BLOB NOT NULL,"
+	" report BLOB NOT NULL, first_ms INTEGER NOT NULL, state INTEGER NOT NULL DEFAULT 1,"
+	" reason INTEGER NOT NULL DEFAULT 0, confirmed INTEGER NOT NULL DEFAULT 0,"
+	" paired INTEGER NOT NULL DEFAULT 0, was_admitted INTEGER NOT NULL DEFAULT 0,"
+	" unbounded INTEGER NOT NULL DEFAULT 0, last_ms INTEGER NOT NULL DEFAULT 0,"
+	" granted_ms INTEGER NOT NULL DEFAULT 0, lease_ms INTEGER NOT NULL DEFAULT 0,"
+	" fence_ms INTEGER NOT NULL DEFAULT 0, number INTEGER NOT NULL DEFAULT 0, challenge BLOB,"
+	" issued_epoch INTEGER NOT NULL DEFAULT 0, issued_counter INTEGER NOT NULL DEFAULT 0,"
+	" passed INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0,"
+	" pauses INTEGER NOT NULL DEFAULT 0, keys_gone INTEGER NOT NULL DEFAULT 0, token BLOB,"
+	" admit_token BLOB, shred_token BLOB, pair BLOB) STRICT;"
+	"CREATE INDEX boots_of_vm ON boots (vm, state);"
+	"CREATE INDEX boots_of_workspace ON boots (workspace, state);"
+	"CREATE INDEX boots_by_age ON boots (first_ms);"
+	"CREATE TABLE receipts (admission BLOB NOT NULL REFERENCES boots (admission),"
+	" kind INTEGER NOT NULL, bytes BLOB NOT NULL, received_ms INTEGER NOT NULL) STRICT;"
+	"CREATE INDEX receipts_of_boot ON receipts (admission);";
+
+static int execute(struct store *store, const char *text)
+{
+	if (sqlite3_exec(store->db, text, NULL, NULL, NULL) != SQLITE_OK)
+		return sql_failed(store, "cannot prepare the database");
+	return 0;
+}
+
+static int schema_version(struct store *store, int *ret_version)
+{
+	sqlite3_stmt *statement;
+
+	if (sqlite3_prepare_v2(store->db, "PRAGMA user_version", -1, &statement, NULL) != SQLITE_OK)
+		return sql_failed(store, "cannot read the schema's version");
+	if (sqlite3_step(statement) != SQLITE_ROW) {
+		sqlite3_finalize(statement);
+		return sql_failed(store, "cannot read the schema's version");
+	}
+	*ret_version = sqlite3_column_int(statement, 0);
+	sqlite3_finalize(statement);
+	return 0;
+}
+
+int store_schema(struct store *store)
+{
+	int version = 0, r;
+
+	r = schema_version(store, &version);
+	if (r < 0)
+		return r;
+	if (version == SCHEMA_VERSION)
+		return 0;
+	if (version != 0) {
+		log_error("store: the schema is version %d, this program knows %d", version,
+			  SCHEMA_VERSION);
+		return -EPROTONOSUPPORT;
+	}
+	r = execute(store, "BEGIN IMMEDIATE");
+	if (r == 0)
+		r = execute(store, schema);
+	if (r == 0)
+		r = execute(store, "PRAGMA user_version = 1; COMMIT");
+	return r;
+}
+
+int store_setting_get_int(struct store *store, const char *name, uint64_t *ret_value)
+{
+	sqlite3_stmt *statement = sql_statement(store, SQL_SETTING_GET);
+	int r;
+
+	if (!statement)
+		return -EIO;
+	sql_bind_text(statement, 1, name);
+	r = sql_next(store, statement);
+	if (r == 0)
+		return -ENOENT;
+	if (r < 0)
+		return r;
+	*ret_value = sql_column_int(statement, 0);
+	sqlite3_reset(statement);
+	return 0;
+}
+
+int store_setting_set_int(struct store *store, const char *name, uint64_t value)
+{
+	sqlite3_stmt *statement = sql_statement(store, SQL_SETTING_SET);
+	int r;
+
+	if (!statement)
+		return -EIO;
+	sql_bind_text(statement, 1, name);
+	sql_bind_int(statement, 2, value);
+	r = sql_write(store, statement);
+	return r < 0 ? r : 0;
+}
+
+static int setting_get_blob(struct store *store, const char *name, void *bytes, size_t n)
+{
+	sqlite3_stmt *statement = sql_statement(store, SQL_SETTING_GET);
+	size_t got;
+	int r;
+
+	if (!statement)
+		return -EIO;
+	sql_bind_text(statement, 1, name);
+	r = sql_next(store, statement);
+	if (r == 0)
+		return -ENOENT;
+	if (r < 0)
+		return r;
+	got = sql_column_blob(statement, 0, bytes, n);
+	sqlite3_reset(statement);
+	return got == n ? 0 : -EIO;
+}
+
+static int setting_set_blob(struct store *store, const char *name, const void *bytes, size_t n)
+{
+	sqlite3_stmt *statement = sql_statement(store, SQL_SETTING_SET);
+	int r;
+
+	if (!statement)
+		return -EIO;
+	sql_bind_text(statement, 1, name);
+	sql_bind_blob(statement, 2, bytes, n);
+	r = sql_write(store, statement);
+	return r < 0 ? r : 0;
+}
+
+int store_root_public_get(struct store *store, uint8_t ret_public[static PUBLIC_KEY_SIZE])
+{
+	return setting_get_blob(store, "root public key", ret_public, PUBLIC_KEY_SIZE);
+}
+
+int store_root_public_set(struct store *store, const uint8_t public_key[static PUBLIC_KEY_SIZE])
+{
+	return setting_set_blob(store, "root public key", public_key, PUBLIC_KEY_SIZE);
+}
+
+int store_signing_keys_get(struct store *store, uint8_t ret_set[static SIGNING_KEYS_SIZE])
+{
+	return setting_get_blob(store, "signing keys", ret_set, SIGNING_KEYS_SIZE);
+}
+
+int store_signing_keys_set(struct store *store, const uint8_t set[static SIGNING_KEYS_SIZE])
+{
+	return setting_set_blob(store, "signing keys", set, SIGNING_KEYS_SIZE);
+}
+
+static int load_epochs(struct store *store)
+{
+	int r;
+
+	r = store_setting_get_int(store, "epoch", &store->epoch);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	r = store_setting_get_int(store, "adopted epoch", &store->adopted_epoch);
+	return r == -ENOENT ? 0 : r;
+}
+
+/* The epoch rises before anything is issued, so that no sequence is ever issued twice. */
+static int raise_epoch(struct store *store)
+{
+	int r;
+
+	r = load_epochs(store);
+	if (r < 0)
+		return r;
+	store->epoch++;
+	r = store_setting_set_int(store, "epoch", store->epoch);
+	if (r < 0)
+		return r;
+	return store_commit(store);
+}
+
+/* SQLite would make the file with the umask's mode. */
+static int make_file(const char *path)
+{
+	_cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	return fd < 0 ? -errno : 0;
+}
+
+static void cleanup_store(struct store **store)
+{
+	*store = store_free(*store);
+}
+
+int store_open(const char *path, struct store **ret_store)
+{
+	_cleanup_(cleanup_store) struct store *store = calloc(1, sizeof(*store));
+	int r;
+
+	if (!store)
+		return -ENOMEM;
+	r = make_file(path);
+	if (r < 0)
+		return log_errno(r, "store: cannot open %s", path);
+	if (sqlite3_open_v2(path, &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
+	    SQLITE_OK)
+		return sql_failed(store, path);
+	sqlite3_extended_result_codes(store->db, 1);
+	sqlite3_busy_timeout(store->db, 2000);
+	/* FULL: in WAL mode the default would lose the last commits with the machine's power, and
+	 * with them what was promised to VMs. */
+	r = execute(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+			   "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;");
+	if (r < 0)
+		return r;
+	r = store_schema(store);
+	if (r < 0)
+		return r;
+	r = raise_epoch(store);
+	if (r < 0)
+		return r;
+	*ret_store = TAKE_PTR(store);
+	return 0;
+}
+
+struct store *store_free(struct store *store)
+{
+	if (!store)
+		return NULL;
+	for (int i = 0; i < SQL__MAX; i++)
+		sqlite3_finalize(store->statements[i]);
+	sqlite3_close(store->db);
+	free(store);
+	return NULL;
+}
+
+void store_on_open(struct store *store, void (*opened)(void *userdata), void *userdata)
+{
+	store->opened = opened;
+	store->opened_userdata = userdata;
+}
+
+static int run_plain(struct store *store, enum store_statement which)
+{
+	sqlite3_stmt *statement = sql_statement(store, which);
+	int r;
+
+	if (!statement)
+		return -EIO;
+	r = sqlite3_step(statement);
+	sqlite3_reset(statement);
+	return r == SQLITE_DONE ? 0 : sql_failed(store, store_sql[which]);
+}
+
+int store_commit(struct store *store)
+{
+	if (!store->dirty)
+		return 0;
+	if (run_plain(store, SQL_COMMIT) < 0) {
+		store_rollback(store);
+		return -EIO;
+	}
+	store->dirty = false;
+	return 0;
+}
+
+void store_rollback(struct store *store)
+{
+	if (!store->dirty)
+		return;
+	/* After some errors (a full disk) SQLite has rolled back by itself. */
+	if (!sqlite3_get_autocommit(store->db))
+		run_plain(store, SQL_ROLLBACK);
+	store->dirty = false;
+	/* An adoption may have been undone. */
+	load_epochs(store);
+}
+
+bool store_is_dirty(const struct store *store)
+{
+	return store->dirty;
+}
+
+int store_savepoint(struct store *store)
+{
+	int r = sql_write(store, sql_statement(store, SQL_SAVEPOINT));
+
+	return r < 0 ? r : 0;
+}
+
+int store_release(struct store *store, bool keep)
+{
+	int r = keep ? 0 : run_plain(store, SQL_SAVEPOINT_UNDO);
+
+	return r < 0 ? r : run_plain(store, SQL_SAVEPOINT_KEEP);
+}
+
+uint64_t store_epoch(const struct store *store)
+{
+	return store->epoch;
+}
+
+uint64_t store_adopted_epoch(const struct store *store)
+{
+	return store->adopted_epoch;
+}
+
+static int highest_shown(struct store *store, uint64_t *ret_epoch)
+{
+	sqlite3_stmt *statement = sql_statement(store, SQL_WORKSPACES_HIGHEST);
+	int r = sql_next(store, statement);
+
+	if (r < 0)
+		return r;
+	*ret_epoch = r > 0 ? sql_column_int(statement, 0) : 0;
+	if (r > 0)
+		sqlite3_reset(statement);
+	return 0;
+}
+
+int store_adopt(struct store *store)
+{
+	uint64_t epoch;
+	int r;
+
+	r = highest_shown(store, &epoch);
+	if (r < 0)
+		return r;
+	if (epoch < store->epoch)
+		epoch = store->epoch;
+	epoch++;
+	r = store_setting_set_int(store, "epoch", epoch);
+	if (r == 0)
+		r = store_setting_set_int(store, "adopted epoch", epoch);
+	if (r == 0)
+		r = sql_write(store, sql_statement(store, SQL_WORKSPACES_ADOPT));
+	if (r < 0)
+		return r;
+	store->epoch = epoch;
+	store->adopted_epoch = epoch;
+	return 0;
+}
