@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* emberlock-admin key, workspace, store: which CMK governs whom. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+#include "manager/admin_cli.h"
+
+static void free_json(json_t **p)
+{
+	json_decref(*p);
+}
+
+static int print_name(const struct admin_call *call, const char *name, const char *done)
+{
+	if (call->json)
+		printf("{\"name\":\"%s\"}\n", name);
+	else
+		printf("%s: %s\n", name, done);
+	return 0;
+}
+
+/* A request about object NAME that has no answer to print but DONE. */
+static int act(const struct admin_call *call, const char *method, const char *prefix,
+	       const char *what, const char *suffix, const char *done)
+{
+	const char *name = call->arguments[0];
+	char path[256];
+	int r;
+
+	r = admin_path(path, prefix, what, name, suffix);
+	if (r < 0)
+		return r;
+	r = admin_http(call, method, path, NULL, NULL);
+	return r < 0 ? r : print_name(call, name, done);
+}
+
+static int add_durations(const struct admin_call *call, json_t *body)
+{
+	static const struct {
+		const char *option, *member;
+	} durations[] = {
+		{"poll-interval", "poll_ms"},	{"lease", "lease_ms"},
+		{"margin", "margin_ms"},	{"max-staleness", "max_staleness_ms"},
+		{"probe-interval", "probe_ms"},
+	};
+
+	for (size_t i = 0; i < ELEMENTSOF(durations); i++) {
+		const char *value = admin_value(call, durations[i].option);
+		uint64_t ms;
+
+		if (!value)
+			continue;
+		if (parse_duration(value, &ms) < 0 || ms > UINT32_MAX)
+			return admin_refuse(
+				-EINVAL,
+				"--%s: '%.32s' is no duration: digits with ms, s, min or h",
+				durations[i].option, value);
+		json_object_set_new(body, durations[i].member, json_integer((json_int_t)ms));
+	}
+	return 0;
+}
+
+static int key_create(const struct admin_call *call)
+{
+	const char *directory = admin_value(call, "directory");
+	const char *expiry = admin_value(call, "expiry");
+	_cleanup_(free_json) json_t *body = NULL;
+	int r;
+
+	body = json_pack("{s:s, s:s, s:s, s:s*, s:s*}", "name", call->arguments[0], "provider",
+			 admin_value(call, "provider"), "key_id", admin_value(call, "key-id"),
+			 "directory", directory, "expiry", expiry);
+	if (!body)
+		return admin_refuse(-EINVAL, "NAME, --provider, --key-id, --directory, --expiry: "
+					     "must be UTF-8 text");
+	if (admin_value(call, "confirm-boot"))
+		json_object_set_new(body, "confirm_boot", json_true());
+	r = add_durations(call, body);
+	if (r < 0)
+		return r;
+	r = admin_http(call, "POST", "/v1/keys", body, NULL);
+	if (r < 0)
+		return r;
+	return print_name(call, call->arguments[0],
+			  "created; the KMS wrapped and unwrapped under it");
+}
+
+static int key_list(const struct admin_call *call)
+{
+	static const struct admin_column columns[] = {
+		{"NAME", "name", ADMIN_COLUMN_TEXT},
+		{"PROVIDER", "provider", ADMIN_COLUMN_TEXT},
+		{"KEY ID", "key_id", ADMIN_COLUMN_TEXT},
+		{"STATE", "state", ADMIN_COLUMN_TEXT},
+		{"LEASE", "lease_ms", ADMIN_COLUMN_DURATION},
+		{"EXPIRY", "expiry", ADMIN_COLUMN_TEXT},
+		{"LAST EVIDENCE", "last_evidence", ADMIN_COLUMN_TIME},
+		{"REVOKED AT", "revoked_at", ADMIN_COLUMN_TIME},
+	};
+	_cleanup_(free_json) json_t *answer = NULL;
+	int r;
+
+	r = admin_http(call, "GET", "/v1/keys", NULL, &answer);
+	if (r < 0)
+		return r;
+	admin_print_table(call, answer, columns, ELEMENTSOF(columns));
+	return 0;
+}
+
+static int key_show(const struct admin_call *call)
+{
+	static const struct admin_column columns[] = {
+		{"name", "name", ADMIN_COLUMN_TEXT},
+		{"provider", "provider", ADMIN_COLUMN_TEXT},
+		{"key id", "key_id", ADMIN_COLUMN_TEXT},
+		{"directory", "directory", ADMIN_COLUMN_TEXT},
+		{"state", "state", ADMIN_COLUMN_TEXT},
+		{"last answer", "code", ADMIN_COLUMN_TEXT},
+		{"poll interval", "poll_ms", ADMIN_COLUMN_DURATION},
+		{"lease", "lease_ms", ADMIN_COLUMN_DURATION},
+		{"margin", "margin_ms", ADMIN_COLUMN_DURATION},
+		{"max staleness", "max_staleness_ms", ADMIN_COLUMN_DURATION},
+		{"probe interval", "probe_ms", ADMIN_COLUMN_DURATION},
+		{"expiry", "expiry", ADMIN_COLUMN_TEXT},
+		{"confirm boot", "confirm_boot", ADMIN_COLUMN_TEXT},
+		{"last evidence", "last_evidence", ADMIN_COLUMN_TIME},
+		{"revoked at", "revoked_at", ADMIN_COLUMN_TIME},
+	};
+	_cleanup_(free_json) json_t *answer = NULL;
+	char path[256];
+	int r;
+
+	r = admin_path(path, "/v1/keys/", "NAME", call->arguments[0], "");
+	if (r < 0)
+		return r;
+	r = admin_http(call, "GET", path, NULL, &answer);
+	if (r < 0)
+		return r;
+	admin_print_object(call, answer, columns, ELEMENTSOF(columns));
+	return 0;
+}
+
+static int key_delete(const struct admin_call *call)
+{
+	return act(call, "DELETE", "/v1/keys/", "NAME", "", "deleted");
+}
+
+static int key_clear(const struct admin_call *call)
+{
+	return act(call, "POST", "/v1/keys/", "NAME", "/clear", "cleared; the key answers again");
+}
+
+static int bind_workspace(const struct admin_call *call, const char *workspace, const char *key)
+{
+	_cleanup_(free_json) json_t *body = json_pack("{s:s}", "key", key);
+	char path[256];
+	int r;
+
+	if (!body)
+		return admin_refuse(-EINVAL, "KEY: must be UTF-8 text");
+	r = admin_path(path, "/v1/workspaces/", "NAME", workspace, "/key");
+	return r < 0 ? r : admin_http(call, "PUT", path, body, NULL);
+}
+
+static int workspace_create(const struct admin_call *call)
+{
+	const char *name = call->arguments[0], *key = admin_value(call, "key");
+	_cleanup_(free_json) json_t *body = json_pack("{s:s}", "name", name);
+	int r;
+
+	if (!body)
+		return admin_refuse(-EINVAL, "NAME: must be UTF-8 text");
+	r = admin_http(call, "POST", "/v1/workspaces", body, NULL);
+	if (r < 0)
+		return r;
+	if (key) {
+		r = bind_workspace(call, name, key);
+		if (r < 0)
+			return admin_refuse(r, "%s: created, but not bound to --key %s", name, key);
+	}
+	return print_name(call, name, key ? "created and bound" : "created");
+}
+
+static int workspace_list(const struct admin_call *call)
+{
+	static const struct admin_column columns[] = {
+		{"NAME", "name", ADMIN_COLUMN_TEXT},
+		{"KEY", "key", ADMIN_COLUMN_TEXT},
+		{"VMS", "vms", ADMIN_COLUMN_NUMBER},
+		{"CREATED", "created", ADMIN_COLUMN_TIME},
+	};
+	_cleanup_(free_json) json_t *answer = NULL;
+	int r;
+
+	r = admin_http(call, "GET", "/v1/workspaces", NULL, &answer);
+	if (r < 0)
+		return r;
+	admin_print_table(call, answer, columns, ELEMENTSOF(columns));
+	return 0;
+}
+
+static int workspace_bind(const struct admin_call *call)
+{
+	int r = bind_workspace(call, call->arguments[0], call->arguments[1]);
+
+	return r < 0 ? r : print_name(call, call->arguments[0], "bound");
+}
+
+static int workspace_delete(const struct admin_call *call)
+{
+	return act(call, "DELETE", "/v1/workspaces/", "NAME", "", "deleted");
+}
+
+static int store_adopt_command(const struct admin_call *call)
+{
+	int r = admin_http(call, "POST", "/v1/store/adopt", NULL, NULL);
+
+	return r < 0 ? r : print_name(call, "store", "adopted; leases are issued again");
+}
+
+/* A row a command. */
+/* clang-format off */
+const struct admin_command admin_key_commands[] = {
+	{"key", "create", {"NAME"}, "Add a customer-managed key, after a live wrap and unwrap.",
+	 key_create, {
+		{"provider", "NAME", "file", true},
+		{"key-id", "ID", "the key at its provider", true},
+		{"directory", "DIR", "of the file provider's keys, on the manager's machine", false},
+		{"poll-interval", "TIME", "a VM hears from the manager this often; default 10s", false},
+		{"lease", "TIME", "a VM keeps its keys so long without the manager; default 300s", false},
+		{"margin", "TIME", "a VM warns so long before the lease ends; default 60s", false},
+		{"max-staleness", "TIME", "no lease on older evidence of the key; default 120s", false},
+		{"probe-interval", "TIME", "the KMS is asked this often; default 10s", false},
+		{"expiry", "WORD", "shred or warn: what the end of a lease does; default shred", false},
+		{"confirm-boot", NULL, "an operator lets each boot in", false}}},
+	{"key", "list", {NULL}, "List the keys and their health.", key_list, {{NULL}}},
+	{"key", "show", {"NAME"}, "Show one key.", key_show, {{NULL}}},
+	{"key", "delete", {"NAME"}, "Delete a key that no workspace is bound to.", key_delete, {{NULL}}},
+	{"key", "clear", {"NAME"}, "Forget a revocation, after a live unwrap.", key_clear, {{NULL}}},
+	{"store", "adopt", {NULL}, "Go on with a store that was rolled back.",
+	 store_adopt_command, {{NULL}}},
+	{NULL},
+};
+
+const struct admin_command admin_workspace_commands[] = {
+	{"workspace", "create", {"NAME"}, "Add a tenant.", workspace_create,
+	 {{"key", "NAME", "bind it to this key", false}}},
+	{"workspace", "list", {NULL}, "List the workspaces.", workspace_list, {{NULL}}},
+	{"workspace", "bind", {"NAME", "KEY"}, "Put a workspace under a key.", workspace_bind, {{NULL}}},
+	{"workspace", "delete", {"NAME"}, "Delete a workspace without VMs.", workspace_delete, {{NULL}}},
+	{NULL},
+};
+/* clang-format on */
