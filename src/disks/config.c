@@ -80,7 +80,7 @@ static int agent_load(const char *root, struct agent_config *ret_agent, char err
 		_cleanup_free_ char *text = NULL;
 		struct config_error config_error;
 		char path[PATH_MAX];
-		size_t size;
+		size_t size = 0;
 		int r;
 
 		r = path_join(path, root, directories[i], "agent.conf");
@@ -170,7 +170,7 @@ static int volume_load(const struct file *file, struct volume_config *volume,
 {
 	_cleanup_free_ char *text = NULL;
 	struct config_error config_error;
-	size_t size;
+	size_t size = 0;
 	int r;
 
 	if (is_null_link(file->path))

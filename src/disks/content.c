@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What goes on a fresh volume: mkfs.ext4(8), mkfs.xfs(8), mkswap(8). */
+#include "disks/content.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+#include "disks/program.h"
+
+#define DEFAULT_MODE 0755 /* of a root directory as mkfs makes it, owned by root */
+
+int owner_resolve(const struct volume_config *config, struct owner *ret_owner,
+		  char reason[static REASON_SIZE])
+{
+	struct owner owner = {.mode = (mode_t)config->mode};
+	uint32_t number;
+
+	if (parse_u32(config->owner, &number) == 0) {
+		owner.uid = number;
+	} else if (config->owner[0] != '\0') {
+		const struct passwd *user = getpwnam(config->owner);
+
+		if (!user)
+			return reason_set(reason, -ESRCH, "volume %s: Owner=: no user '%s'",
+					  config->name, config->owner);
+		owner.uid = user->pw_uid;
+	}
+	if (parse_u32(config->group, &number) == 0) {
+		owner.gid = number;
+	} else if (config->group[0] != '\0') {
+		const struct group *group = getgrnam(config->group);
+
+		if (!group)
+			return reason_set(reason, -ESRCH, "volume %s: Group=: no group '%s'",
+					  config->name, config->group);
+		owner.gid = group->gr_gid;
+	}
+	*ret_owner = owner;
+	return 0;
+}
+
+/* A mount that is in no directory tree: no one else ever sees it, and it ends with its
+ * descriptor. */
+static int mount_detached(const char *type, const char *path, int *ret_fd)
+{
+	_cleanup_close_ int context = fsopen(type, FSOPEN_CLOEXEC);
+	int fd;
+
+	if (context < 0)
+		return -errno;
+	if (fsconfig(context, FSCONFIG_SET_STRING, "source", path, 0) < 0 ||
+	    fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return -errno;
+	fd = fsmount(context, FSMOUNT_CLOEXEC,
+		     MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOATIME);
+	if (fd < 0)
+		return -errno;
+	*ret_fd = fd;
+	return 0;
+}
+
+static int root_own(const char *type, const char *path, const struct owner *owner)
+{
+	_cleanup_close_ int mount_fd = -1, root = -1;
+	int r;
+
+	r = mount_detached(type, path, &mount_fd);
+	if (r < 0)
+		return r;
+	root = openat(mount_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return -errno;
+	if (fchown(root, owner->uid, owner->gid) < 0 || fchmod(root, owner->mode) < 0)
+		return -errno;
+	return 0;
+}
+
+int content_make(const struct volume_config *config, const struct owner *owner,
+		 char reason[static REASON_SIZE])
+{
+	char path[DM_NAME_MAX + 16], name[DM_NAME_MAX + 1], text[REASON_SIZE];
+	/* No discard: it would wait for the whole disk. No journal and no zeroing of inode tables:
+	 * nothing outlives the boot. */
+	const char *const ext4[] = {"/sbin/mkfs.ext4",
+				    "-q",
+				    "-m",
+				    "0",
+				    "-O",
+				    "^has_journal",
+				    "-E",
+				    "lazy_itable_init=1,nodiscard,packed_meta_blocks=1",
+				    path,
+				    NULL};
+	const char *const xfs[] = {"/sbin/mkfs.xfs", "-q", "-K", path, NULL};
+	const char *const swap[] = {"/sbin/mkswap", path, NULL};
+	const char *const *const programs[VOLUME_USE__MAX] = {
+		[VOLUME_EXT4] = ext4, [VOLUME_XFS] = xfs, [VOLUME_SWAP] = swap};
+	const char *const *argv = programs[config->use];
+	int r;
+
+	if (!argv)
+		return 0;
+	volume_dm_name(name, config->name);
+	(void)snprintf(path, sizeof(path), "/dev/mapper/%s", name);
+	r = program_run(argv, text);
+	if (r < 0)
+		return reason_set(reason, r, "volume %s: Use=%s: %s: %.150s", config->name,
+				  volume_use_name(config->use), argv[0], text);
+
+	if (config->use == VOLUME_SWAP ||
+	    (owner->uid == 0 && owner->gid == 0 && owner->mode == DEFAULT_MODE))
+		return 0;
+	r = root_own(volume_use_name(config->use), path, owner);
+	if (r < 0)
+		return reason_errno(reason, r,
+				    "volume %s: Owner=, Group= and Mode= of the root directory",
+				    config->name);
+	return 0;
+}

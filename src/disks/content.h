@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What goes on a fresh volume: a file system, a swap header, nothing. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "disks/reason.h"
+#include "disks/volume.h"
+
+struct owner {
+	uid_t uid;
+	gid_t gid;
+	mode_t mode;
+};
+
+/* Resolves Owner=, Group= and Mode=. */
+int owner_resolve(const struct volume_config *config, struct owner *ret_owner,
+		  char reason[static REASON_SIZE]);
+
+/* Makes it on the volume's map, the root directory of a file system with owner, group and mode. */
+int content_make(const struct volume_config *config, const struct owner *owner,
+		 char reason[static REASON_SIZE]);

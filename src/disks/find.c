@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What disks there are, and what is on them: sd-device(3), libblkid, proc and sysfs. */
+#include "disks/find.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <systemd/sd-device.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+#include "disks/probe.h"
+#include "disks/uses.h"
+
+/* Kernel names of what is never a disk to take. */
+static const char *const excluded[] = {"dm-", "fd", "loop", "ram", "sr", "zram"};
+
+static void cleanup_device(sd_device **device)
+{
+	sd_device_unref(*device);
+}
+
+static void cleanup_enumerator(sd_device_enumerator **enumerator)
+{
+	sd_device_enumerator_unref(*enumerator);
+}
+
+static bool is_excluded(const char *name)
+{
+	for (size_t i = 0; i < ELEMENTSOF(excluded); i++) {
+		size_t n = strlen(excluded[i]);
+
+		/* "fd0", not "fdisk": a prefix, then a digit. */
+		if (strncmp(name, excluded[i], n) == 0 && name[n] >= '0' && name[n] <= '9')
+			return true;
+	}
+	return false;
+}
+
+/* Copies the first of KEYS that the device has as a udev property. */
+static void property_copy(sd_device *device, const char *const keys[], char *to, size_t size)
+{
+	to[0] = '\0';
+	for (size_t i = 0; keys[i]; i++) {
+		const char *value;
+
+		if (sd_device_get_property_value(device, keys[i], &value) < 0)
+			continue;
+		fact_copy(to, size, value);
+		if (to[0] != '\0')
+			return;
+	}
+}
+
+/* Whole links only: half of one could be another's name. */
+static void links_copy(sd_device *device, char *to, size_t size)
+{
+	const char *link;
+	size_t used = 0;
+
+	memset(to, 0, size);
+	for (link = sd_device_get_devlink_first(device); link;
+	     link = sd_device_get_devlink_next(device)) {
+		size_t n = strlen(link);
+
+		if (used + (used > 0) + n >= size)
+			continue;
+		if (used > 0)
+			to[used++] = ' ';
+		memcpy(to + used, link, n);
+		used += n;
+	}
+}
+
+static int sysattr_u64(sd_device *device, const char *name, uint64_t *ret_value)
+{
+	const char *text;
+	int r;
+
+	r = sd_device_get_sysattr_value(device, name, &text);
+	if (r < 0)
+		return r;
+	return parse_u64(text, ret_value);
+}
+
+/* What udev and sysfs say. */
+static int facts_describe(sd_device *device, struct disk_facts *facts)
+{
+	static const char *const serial[] = {"ID_SERIAL_SHORT", "ID_SERIAL", NULL};
+	static const char *const wwn[] = {"ID_WWN_WITH_EXTENSION", "ID_WWN", NULL};
+	static const char *const model[] = {"ID_MODEL", NULL};
+	uint64_t sectors, read_only;
+	const char *text;
+	dev_t number;
+	int r;
+
+	r = sd_device_get_devname(device, &text);
+	if (r < 0)
+		return r;
+	r = copy_text(facts->path, sizeof(facts->path), text);
+	if (r < 0)
+		return r;
+	r = sd_device_get_devnum(device, &number);
+	if (r < 0)
+		return r;
+	facts->major = major(number);
+	facts->minor = minor(number);
+	facts->partition =
+		sd_device_get_devtype(device, &text) >= 0 && strcmp(text, "partition") == 0;
+
+	r = sysattr_u64(device, "size", &sectors);
+	if (r < 0)
+		return r;
+	facts->bytes = sectors * SECTOR_SIZE;
+	r = sysattr_u64(device, "ro", &read_only);
+	if (r < 0)
+		return r;
+	facts->read_only = read_only != 0;
+
+	property_copy(device, serial, facts->serial, sizeof(facts->serial));
+	property_copy(device, wwn, facts->wwn, sizeof(facts->wwn));
+	property_copy(device, model, facts->model, sizeof(facts->model));
+	links_copy(device, facts->links, sizeof(facts->links));
+	return 0;
+}
+
+/* What is on it, and whether someone else has it. */
+static void facts_look(sd_device *device, struct disk_facts *facts)
+{
+	static const char *const part_name[] = {"ID_PART_ENTRY_NAME", NULL};
+	_cleanup_close_ int fd = open(facts->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	_cleanup_close_ int exclusive = -1;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISBLK(st.st_mode) ||
+	    st.st_rdev != makedev(facts->major, facts->minor)) {
+		memcpy(facts->signature, "unreadable", sizeof("unreadable"));
+		return;
+	}
+	disk_probe(fd, facts->signature, facts->label);
+	if (facts->label[0] == '\0' && facts->partition)
+		property_copy(device, part_name, facts->label, sizeof(facts->label));
+
+	exclusive = open(facts->path, O_RDONLY | O_EXCL | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (exclusive < 0 && errno == EBUSY && !facts->mounted) {
+		facts->in_use = true;
+		if (facts->used_by[0] == '\0')
+			memcpy(facts->used_by, "another program", sizeof("another program"));
+	}
+}
+
+static int facts_read(sd_device *device, const struct uses *uses, struct disk_facts *ret_facts)
+{
+	struct disk_facts facts = {.bytes = 0};
+	int r;
+
+	r = facts_describe(device, &facts);
+	if (r < 0)
+		return r;
+	r = uses_of(uses, facts.major, facts.minor, &facts.mounted, &facts.in_use, facts.used_by);
+	if (r < 0)
+		return r;
+	if (facts.bytes > 0)
+		facts_look(device, &facts);
+	*ret_facts = facts;
+	return 0;
+}
+
+static int facts_compare(const void *a, const void *b)
+{
+	return strverscmp(((const struct disk_facts *)a)->path,
+			  ((const struct disk_facts *)b)->path);
+}
+
+int disks_find(struct disk_facts *facts, size_t max, size_t *ret_n)
+{
+	_cleanup_(cleanup_enumerator) sd_device_enumerator *enumerator = NULL;
+	_cleanup_uses_ struct uses uses = {.uses = NULL};
+	size_t n = 0;
+	int r;
+
+	r = uses_load(&uses);
+	if (r < 0)
+		return r;
+	r = sd_device_enumerator_new(&enumerator);
+	if (r < 0)
+		return r;
+	r = sd_device_enumerator_add_match_subsystem(enumerator, "block", 1);
+	if (r < 0)
+		return r;
+
+	for (sd_device *device = sd_device_enumerator_get_device_first(enumerator); device;
+	     device = sd_device_enumerator_get_device_next(enumerator)) {
+		struct disk_facts one;
+		const char *name;
+
+		if (sd_device_get_sysname(device, &name) < 0 || is_excluded(name))
+			continue;
+		r = facts_read(device, &uses, &one);
+		/* It went away while it was looked at. */
+		if (r == -ENOENT || r == -ENODEV)
+			continue;
+		if (r < 0)
+			return r;
+		if (one.bytes == 0)
+			continue;
+		if (n == max)
+			return -E2BIG;
+		facts[n++] = one;
+	}
+	qsort(facts, n, sizeof(facts[0]), facts_compare);
+	*ret_n = n;
+	return 0;
+}
+
+int disk_read(unsigned major, unsigned minor, struct disk_facts *ret_facts)
+{
+	_cleanup_(cleanup_device) sd_device *device = NULL;
+	_cleanup_uses_ struct uses uses = {.uses = NULL};
+	int r;
+
+	r = sd_device_new_from_devnum(&device, 'b', makedev(major, minor));
+	if (r < 0)
+		return r == -ENOENT ? -ENODEV : r;
+	r = uses_load(&uses);
+	if (r < 0)
+		return r;
+	return facts_read(device, &uses, ret_facts);
+}

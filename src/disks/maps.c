@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Device-mapper maps by libdevmapper. */
+#include "disks/maps.h"
+
+#include <errno.h>
+#include <libdevmapper.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "base/parse.h"
+
+static void cleanup_task(struct dm_task **task)
+{
+	if (*task)
+		dm_task_destroy(*task);
+}
+#define _cleanup_task_ _cleanup_(cleanup_task)
+
+/* The library would print to standard error; the caller has the errno instead. */
+static void quiet(int level, const char *file, int line, int dm_errno_or_class, const char *format,
+		  ...) __attribute__((format(printf, 5, 6)));
+static void quiet(int level, const char *file, int line, int dm_errno_or_class, const char *format,
+		  ...)
+{
+}
+
+static int task_new(int type, const char *name, struct dm_task **ret_task)
+{
+	struct dm_task *task;
+
+	dm_log_with_errno_init(quiet);
+	task = dm_task_create(type);
+	if (!task)
+		return -ENOMEM;
+	if (name && !dm_task_set_name(task, name)) {
+		dm_task_destroy(task);
+		return -EINVAL;
+	}
+	*ret_task = task;
+	return 0;
+}
+
+static int task_run(struct dm_task *task)
+{
+	int code;
+
+	if (dm_task_run(task))
+		return 0;
+	code = dm_task_get_errno(task);
+	return code > 0 ? -code : -EIO;
+}
+
+/* Runs a task that makes a uevent, and waits for udev, also after a failure: the library has then
+ * completed the cookie itself. */
+static int task_run_udev(struct dm_task *task, uint16_t flags)
+{
+	uint32_t cookie = 0;
+	int r;
+
+	if (!dm_task_set_cookie(task, &cookie, flags))
+		return -EIO;
+	r = task_run(task);
+	if (!dm_udev_wait(cookie) && r == 0)
+		r = -EIO;
+	return r;
+}
+
+int map_info(const char *name, struct map_info *ret_info)
+{
+	_cleanup_task_ struct dm_task *task = NULL;
+	struct dm_info info;
+	const char *uuid;
+	int r;
+
+	r = task_new(DM_DEVICE_INFO, name, &task);
+	if (r < 0)
+		return r;
+	r = task_run(task);
+	if (r < 0)
+		return r;
+	if (!dm_task_get_info(task, &info))
+		return -EIO;
+	if (!info.exists)
+		return -ENXIO;
+	uuid = dm_task_get_uuid(task);
+
+	*ret_info = (struct map_info){.major = info.major,
+				      .minor = info.minor,
+				      .open_count = info.open_count,
+				      .suspended = info.suspended != 0};
+	return copy_text(ret_info->uuid, sizeof(ret_info->uuid), uuid ? uuid : "");
+}
+
+int map_table(const char *name, const char *type, char table[static MAP_TABLE_SIZE])
+{
+	_cleanup_task_ struct dm_task *task = NULL;
+	char *found_type = NULL, *parameters = NULL;
+	uint64_t start, length;
+	int r;
+
+	r = task_new(DM_DEVICE_TABLE, name, &task);
+	if (r < 0)
+		return r;
+	if (!dm_task_secure_data(task))
+		return -EIO;
+	r = task_run(task);
+	if (r < 0)
+		return r;
+	if (dm_get_next_target(task, NULL, &start, &length, &found_type, &parameters) ||
+	    !found_type || !parameters)
+		r = -EBADMSG;
+	else if (strcmp(found_type, type) != 0)
+		r = -EBADMSG;
+	else
+		r = copy_text(table, MAP_TABLE_SIZE, parameters);
+	if (parameters)
+		bytes_wipe(parameters, strlen(parameters));
+	return r;
+}
+
+int map_create_linear(const char *name, const char *uuid, const struct map_stretch *stretches,
+		      size_t n)
+{
+	_cleanup_task_ struct dm_task *task = NULL;
+	uint64_t start = 0;
+	int r;
+
+	r = task_new(DM_DEVICE_CREATE, name, &task);
+	if (r < 0)
+		return r;
+	if (!dm_task_set_uuid(task, uuid))
+		return -EINVAL;
+	for (size_t i = 0; i < n; i++) {
+		char parameters[64];
+
+		(void)snprintf(parameters, sizeof(parameters), "%u:%u 0", stretches[i].major,
+			       stretches[i].minor);
+		if (!dm_task_add_target(task, start, stretches[i].length_sectors, "linear",
+					parameters))
+			return -ENOMEM;
+		start += stretches[i].length_sectors;
+	}
+	return task_run_udev(task, 0);
+}
+
+int map_suspend(const char *name)
+{
+	_cleanup_task_ struct dm_task *task = NULL;
+	int r;
+
+	r = task_new(DM_DEVICE_SUSPEND, name, &task);
+	if (r < 0)
+		return r;
+	if (!dm_task_no_flush(task) || !dm_task_skip_lockfs(task))
+		return -EIO;
+	return task_run(task);
+}
+
+int map_resume(const char *name, bool udev_private)
+{
+	_cleanup_task_ struct dm_task *task = NULL;
+	int r;
+
+	r = task_new(DM_DEVICE_RESUME, name, &task);
+	if (r < 0)
+		return r;
+	/* What libcryptsetup sets for CRYPT_ACTIVATE_PRIVATE. */
+	return task_run_udev(task, udev_private ? DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG |
+							  DM_UDEV_DISABLE_DISK_RULES_FLAG |
+							  DM_UDEV_DISABLE_OTHER_RULES_FLAG
+						: 0);
+}
+
+int map_message(const char *name, const char *message)
+{
+	_cleanup_task_ struct dm_task *task = NULL;
+	int r;
+
+	r = task_new(DM_DEVICE_TARGET_MSG, name, &task);
+	if (r < 0)
+		return r;
+	if (!dm_task_set_sector(task, 0) || !dm_task_set_message(task, message))
+		return -ENOMEM;
+	return task_run(task);
+}
+
+int map_remove(const char *name, const char *uuid)
+{
+	_cleanup_task_ struct dm_task *task = NULL;
+	struct map_info info;
+	int r;
+
+	r = map_info(name, &info);
+	if (r == -ENXIO)
+		return 0;
+	if (r < 0)
+		return r;
+	if (strcmp(info.uuid, uuid) != 0)
+		return -EEXIST;
+
+	r = task_new(DM_DEVICE_REMOVE, name, &task);
+	if (r < 0)
+		return r;
+	if (!dm_task_retry_remove(task))
+		return -EIO;
+	r = task_run_udev(task, 0);
+	return r == -ENXIO ? 0 : r;
+}
+
+int maps_each(int (*found)(const char *name, void *userdata), void *userdata)
+{
+	_cleanup_task_ struct dm_task *task = NULL;
+	struct dm_names *names;
+	uint32_t next = 0;
+	int r;
+
+	r = task_new(DM_DEVICE_LIST, NULL, &task);
+	if (r < 0)
+		return r;
+	r = task_run(task);
+	if (r < 0)
+		return r;
+	names = dm_task_get_names(task);
+	if (!names)
+		return -EIO;
+	if (!names->dev)
+		return 0;
+	do {
+		names = (struct dm_names *)(void *)((char *)names + next);
+		r = found(names->name, userdata);
+		if (r < 0)
+			return r;
+		next = names->next;
+	} while (next);
+	return 0;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Device-mapper maps, as far as this project needs them: a narrow face on libdevmapper. Calls that
+ * make udev events wait until udev has dealt with them (cookies). All: 0 or negative errno. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/limits.h"
+
+#define MAP_TABLE_SIZE 512
+#define MAP_UUID_SIZE  129 /* DM_UUID_LEN of <linux/dm-ioctl.h> */
+
+#define VOLUME_UUID_PREFIX  "EMBERLOCK-VOLUME-"
+#define SEGMENT_UUID_PREFIX "CRYPT-PLAIN-"
+
+struct map_info {
+	char uuid[MAP_UUID_SIZE];
+	unsigned major, minor;
+	int open_count;
+	bool suspended;
+};
+
+/* A stretch of a linear map: all of the device MAJOR:MINOR. */
+struct map_stretch {
+	unsigned major, minor;
+	uint64_t length_sectors;
+};
+
+/* -ENXIO where there is no map NAME. */
+int map_info(const char *name, struct map_info *ret_info);
+
+/* The only line of the live table, after "START LENGTH TYPE ". The buffers of library and kernel
+ * are wiped (a table may hold a key); TABLE is the caller's to wipe. -EBADMSG where there is not
+ * exactly one line of type TYPE. */
+int map_table(const char *name, const char *type, char table[static MAP_TABLE_SIZE]);
+
+/* Makes NAME of STRETCHES, one after the other. -EBUSY where the name or UUID exists. */
+int map_create_linear(const char *name, const char *uuid, const struct map_stretch *stretches,
+		      size_t n);
+
+/* Without flushing, and without freezing a file system. */
+int map_suspend(const char *name);
+/* UDEV_PRIVATE: udev rules shall go on leaving it alone. */
+int map_resume(const char *name, bool udev_private);
+int map_message(const char *name, const char *message);
+
+/* Removes NAME if its UUID is UUID; tries for about 5 s while something (udev) has it open. 0 where
+ * there is no such map; -EEXIST where it is not ours; -EBUSY. */
+int map_remove(const char *name, const char *uuid);
+
+/* Calls FOUND for each map of the kernel, until it returns below 0. */
+int maps_each(int (*found)(const char *name, void *userdata), void *userdata);

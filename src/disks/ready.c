@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Telling udev, and so systemd, that a volume can be used. */
+#include "disks/ready.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/io.h"
+#include "disks/maps.h"
+
+#define READY_PATH_SIZE (sizeof(READY_DIRECTORY) + DM_NAME_MAX + 2)
+
+static void ready_path(char path[static READY_PATH_SIZE], const char *volume)
+{
+	char name[DM_NAME_MAX + 1];
+
+	volume_dm_name(name, volume);
+	(void)snprintf(path, READY_PATH_SIZE, READY_DIRECTORY "/%s", name);
+}
+
+size_t ready_text(const struct volume_config *config, const struct owner *owner, char *text,
+		  size_t size)
+{
+	int n = config->use == VOLUME_RAW ? snprintf(text, size,
+						     "EMBERLOCK_READY=1\nEMBERLOCK_OWNER=%u\n"
+						     "EMBERLOCK_GROUP=%u\nEMBERLOCK_MODE=%04o\n",
+						     owner->uid, owner->gid, owner->mode)
+					  : snprintf(text, size, "EMBERLOCK_READY=1\n");
+
+	return (size_t)n;
+}
+
+/* A synthetic event: Documentation/ABI/testing/sysfs-uevent. */
+static int uevent_change(unsigned major, unsigned minor)
+{
+	_cleanup_close_ int fd = -1;
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/uevent", major, minor);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	return fd_write_full(fd, "change", strlen("change"));
+}
+
+int ready_set(const struct volume_config *config, const struct owner *owner,
+	      char reason[static REASON_SIZE])
+{
+	char path[READY_PATH_SIZE], name[DM_NAME_MAX + 1], text[128];
+	struct map_info info;
+	size_t n;
+	int r;
+
+	n = ready_text(config, owner, text, sizeof(text));
+	ready_path(path, config->name);
+	r = file_write_atomic(path, text, n, 0644);
+	if (r < 0)
+		return reason_errno(reason, r, "volume %s: %s", config->name, path);
+	volume_dm_name(name, config->name);
+	r = map_info(name, &info);
+	if (r == 0)
+		r = uevent_change(info.major, info.minor);
+	if (r < 0)
+		return reason_errno(reason, r, "volume %s: the change event of %s", config->name,
+				    name);
+	return 0;
+}
+
+int ready_clear(const char *volume)
+{
+	char path[READY_PATH_SIZE];
+
+	ready_path(path, volume);
+	return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
+}

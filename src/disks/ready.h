@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Telling udev, and so systemd, that a volume can be used. */
+#pragma once
+
+#include "disks/content.h"
+
+/* Writes the ready file and makes a change event of the map, which the udev rule reads it at. */
+int ready_set(const struct volume_config *config, const struct owner *owner,
+	      char reason[static REASON_SIZE]);
+
+/* Removes the file, where there is one. 0 or negative errno. */
+int ready_clear(const char *volume);
+
+/* The file's text. Returns its length. */
+size_t ready_text(const struct volume_config *config, const struct owner *owner, char *text,
+		  size_t size);
