@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What time and the twin bring to the keeper: heartbeat, deadline, absence of the agent. */
+#include "shred/keeper.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "core/lease.h"
+
+void keeper_init(struct keeper *keeper, uint64_t now_ns)
+{
+	memset(keeper, 0, sizeof(*keeper));
+	keeper->steps.agent_fd = -1;
+	keeper->peer.pidfd = keeper->peer.channel = -1;
+	keeper->watchdog.fd = -1;
+	keeper->listen_fd = -1;
+	for (unsigned i = 0; i < CONNECTIONS_MAX; i++)
+		keeper->connections[i].fd = -1;
+	keeper->pending_slot = -1;
+	keeper->deadline_ns = LEASE_NEVER;
+	keeper->expiry = EXPIRY_SHRED;
+	keeper->started_ns = keeper->beat_ns = keeper->agent_gone_ns = now_ns;
+}
+
+enum keeper_phase keeper_phase(struct keeper *keeper)
+{
+	if (atomic_load(&keeper->shared->wiped))
+		return PHASE_WIPED;
+	return atomic_load(&keeper->shared->owner) == PROCESS_NONE ? PHASE_HOLDING
+								   : PHASE_SHREDDING;
+}
+
+struct connection *keeper_agent(struct keeper *keeper)
+{
+	for (unsigned i = 0; i < CONNECTIONS_MAX; i++)
+		if (keeper->connections[i].fd >= 0 && keeper->connections[i].role == ROLE_AGENT)
+			return &keeper->connections[i];
+	return NULL;
+}
+
+void keeper_shred(struct keeper *keeper, enum reason reason, uint64_t now_ns)
+{
+	(void)steps_begin(&keeper->steps, reason, POWER_OFF, false, now_ns);
+}
+
+void keeper_fault(struct keeper *keeper, bool take_over, const char *why, uint64_t now_ns)
+{
+	if (steps_begin(&keeper->steps, REASON_FAULT, POWER_OFF, take_over, now_ns))
+		console_say(&keeper->console, "fault: %s", why);
+}
+
+/* Once a second: whether the twin still beats, and the hardware watchdog, which is petted only as
+ * long as nothing is wrong. */
+static void beat(struct keeper *keeper, uint64_t now_ns)
+{
+	struct shared *shared = keeper->shared;
+
+	keeper->beat_ns = now_ns + BEAT_NS;
+	atomic_fetch_add(&shared->beats[PROCESS_PRIMARY], 1);
+	if (keeper->peer.pidfd < 0)
+		return;
+	if (peer_is_stuck(&keeper->peer.watch, atomic_load(&shared->beats[PROCESS_TWIN]))) {
+		keeper_fault(keeper, true, "the keeper's twin is stuck", now_ns);
+		return;
+	}
+	if (keeper_phase(keeper) == PHASE_HOLDING && now_ns < atomic_load(&shared->end_ns))
+		watchdog_pet(&keeper->watchdog, now_ns);
+}
+
+static bool agent_is_missed(struct keeper *keeper)
+{
+	return shared_map_count(keeper->shared) > 0 && !keeper_agent(keeper);
+}
+
+static uint64_t agent_gone_end(const struct keeper *keeper)
+{
+	return keeper->agent_gone_ns + keeper->config.agent_gone_ms * NSEC_PER_MSEC;
+}
+
+static void hold(struct keeper *keeper, uint64_t now_ns)
+{
+	if (now_ns >= atomic_load(&keeper->shared->end_ns)) {
+		keeper_shred(keeper, REASON_LEASE, now_ns);
+	} else if (agent_is_missed(keeper) && now_ns >= agent_gone_end(keeper)) {
+		keeper_fault(keeper, false, "the agent has been gone too long (AgentGoneSec=)",
+			     now_ns);
+	} else if (now_ns >= keeper->deadline_ns && !keeper->warned) {
+		keeper->warned = true;
+		console_say(&keeper->console, "the lease has run out; its policy is to warn: keys "
+					      "are kept");
+	}
+}
+
+void keeper_run(struct keeper *keeper, uint64_t now_ns)
+{
+	if (now_ns >= keeper->beat_ns)
+		beat(keeper, now_ns);
+	if (keeper_phase(keeper) == PHASE_HOLDING)
+		hold(keeper, now_ns);
+	steps_run(&keeper->steps, now_ns);
+}
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+uint64_t keeper_next(struct keeper *keeper)
+{
+	uint64_t next = sooner(keeper->beat_ns, steps_next(&keeper->steps));
+
+	if (keeper_phase(keeper) != PHASE_HOLDING)
+		return next;
+	if (!keeper->warned)
+		next = sooner(next, keeper->deadline_ns);
+	if (agent_is_missed(keeper))
+		next = sooner(next, agent_gone_end(keeper));
+	return next;
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The keeper's state, and what each of its parts does to it. One thread of the primary process runs
+ * all of this; the twin uses .shared, .steps and .peer of its own copy. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "core/config.h"
+#include "core/frames.h"
+#include "shred/console.h"
+#include "shred/permission.h"
+#include "shred/power.h"
+#include "shred/secret.h"
+#include "shred/shared.h"
+#include "shred/steps.h"
+#include "shred/twin.h"
+#include "shred/watchdog.h"
+
+#define CONNECTIONS_MAX	 5 /* the agent, and four that ask for the status or the end */
+#define BEAT_NS		 1000000000ull
+#define DEADLINE_FAR_NS	 (25ull * 3600 * 1000000000) /* further ahead is a mistake */
+#define KEEPER_FRAME_MAX sizeof(struct keeper_state)
+
+struct connection {
+	int fd; /* -1: free */
+	pid_t pid;
+	enum keeper_role role;
+};
+
+struct keeper {
+	struct keeper_config config;
+	struct shared *shared;
+	struct steps steps;
+	struct peer peer;
+	struct secret boot_key, identity;
+	struct console console;
+	struct power power;
+	struct watchdog watchdog;
+	uint8_t boot_id[BOOT_ID_SIZE];
+	uint64_t started_ns, beat_ns;
+	dev_t user_ns_dev; /* our user namespace */
+	ino_t user_ns_ino;
+
+	int listen_fd;
+	struct connection connections[CONNECTIONS_MAX];
+	uint32_t agents;
+	uint64_t agent_gone_ns; /* since when there is no agent */
+	int pending_slot;	/* MAP_ADD that waits for the twin; -1: none */
+
+	uint64_t deadline_ns;
+	enum expiry expiry;
+	bool deadline_set, warned;
+
+	bool state_put;
+	struct keeper_state state;
+	union {
+		struct frame_header header;
+		uint8_t bytes[KEEPER_FRAME_MAX];
+	} frame, reply;
+};
+
+/* Empty, no connection, no deadline. The caller fills in shared, secrets and descriptors. */
+void keeper_init(struct keeper *keeper, uint64_t now_ns);
+
+enum keeper_phase keeper_phase(struct keeper *keeper);
+struct connection *keeper_agent(struct keeper *keeper); /* NULL: none is connected */
+
+/* Begins a shred, or takes it over (see steps_begin()). */
+void keeper_shred(struct keeper *keeper, enum reason reason, uint64_t now_ns);
+/* The same with REASON_FAULT, and says why on the console. */
+void keeper_fault(struct keeper *keeper, bool take_over, const char *why, uint64_t now_ns);
+
+/* Does all that is due at NOW: heartbeat, deadline, agent gone, steps of a shred. */
+void keeper_run(struct keeper *keeper, uint64_t now_ns);
+uint64_t keeper_next(struct keeper *keeper);
+
+/* --- requests.c: one frame of FROM, which lies in keeper->frame; SIZE is what was received. 0, or
+ * negative errno where the connection must be closed: a malformed frame, or a reply not taken. */
+int keeper_request(struct keeper *keeper, struct connection *from, size_t size);
+/* The twin's answer to TWIN_MAP. */
+void keeper_map_done(struct keeper *keeper, unsigned slot, int status);
+
+/* --- connections.c */
+/* The directory, its lock, the socket. -EBUSY where another keeper runs. */
+int keeper_listen(struct keeper *keeper);
+/* One turn of the primary's loop. */
+void keeper_turn(struct keeper *keeper);
+
+/* Waits for FDS until END_NS (LEASE_NEVER: for ever). */
+struct pollfd;
+void poll_until(struct pollfd *fds, unsigned n, uint64_t now_ns, uint64_t end_ns);

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Carries out a shred: drives the machine with the threads of one process. */
+#include "shred/steps.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "core/lease.h"
+
+int steps_prepare(struct steps *steps, unsigned slot)
+{
+	struct steps_segment *segment = &steps->segments[slot];
+
+	segment->shared = steps->shared;
+	segment->map = &steps->shared->maps[slot];
+	segment->dm_fd = steps->dm_fd;
+	return worker_start(&segment->worker, steps->done_fd);
+}
+
+static void note_fate(struct steps_segment *segment, int r)
+{
+	struct shared_map *map = segment->map;
+	uint64_t start_ns = atomic_load(&segment->shared->start_ns);
+
+	if (r == -ENXIO) {
+		atomic_store(&map->fate, SEGMENT_ABSENT);
+	} else if (r == 0) {
+		atomic_store(&map->wiped_us, (unsigned)((clock_boottime_ns() - start_ns) / 1000));
+		atomic_store(&map->fate, SEGMENT_WIPED);
+	}
+}
+
+/* Step 1, in a segment's thread. */
+static void destroy_key(void *argument)
+{
+	struct steps_segment *segment = argument;
+	struct shared_map *map = segment->map;
+
+	note_fate(segment,
+		  dm_destroy_key(segment->dm_fd, &segment->buffer, map->name, map->length_sectors));
+}
+
+/* Step 2, in a segment's thread. A map that has come into being since step 1, or whose key could
+ * not be destroyed then, gets its second chance. */
+static void unblock(void *argument)
+{
+	struct steps_segment *segment = argument;
+	struct shared_map *map = segment->map;
+
+	if (atomic_load(&map->fate) != SEGMENT_WIPED)
+		destroy_key(segment);
+	if (atomic_load(&map->fate) == SEGMENT_WIPED)
+		(void)dm_swap_to_error(segment->dm_fd, &segment->buffer, map->name,
+				       map->length_sectors);
+}
+
+static void ask_all(struct steps *steps, void (*job)(void *argument))
+{
+	for (unsigned i = 0; i < SEGMENTS_MAX; i++) {
+		struct steps_segment *segment = &steps->segments[i];
+
+		segment->asked = atomic_load(&steps->shared->maps[i].used) &&
+				 worker_give(&segment->worker, job, segment);
+	}
+}
+
+static bool all_done(struct steps *steps)
+{
+	for (unsigned i = 0; i < SEGMENTS_MAX; i++)
+		if (steps->segments[i].asked && worker_is_busy(&steps->segments[i].worker))
+			return false;
+	return true;
+}
+
+static bool all_wiped(struct steps *steps)
+{
+	for (unsigned i = 0; i < SEGMENTS_MAX; i++) {
+		struct shared_map *map = &steps->shared->maps[i];
+
+		if (atomic_load(&map->used) && atomic_load(&map->fate) == SEGMENT_UNWIPED)
+			return false;
+	}
+	return true;
+}
+
+static void wipe_boot_key(struct steps *steps)
+{
+	secret_wipe(steps->boot_key);
+	atomic_store(&steps->shared->boot_key_held, 0);
+}
+
+/* Whether A comes before B in a report: in the order of wiping, the others after those. */
+static bool is_before(const struct receipt_segment *a, const struct receipt_segment *b)
+{
+	if ((a->fate == SEGMENT_WIPED) != (b->fate == SEGMENT_WIPED))
+		return a->fate == SEGMENT_WIPED;
+	return a->wiped_us < b->wiped_us;
+}
+
+static void report_segment(struct keeper_report *report, struct shared_map *map)
+{
+	struct receipt_segment entry = {
+		.segment = (uint16_t)map->segment,
+		.fate = (enum segment_fate)atomic_load(&map->fate),
+		.wiped_us = atomic_load(&map->wiped_us),
+	};
+	uint32_t at = report->n_segments++;
+
+	memcpy(entry.volume, map->volume, sizeof(entry.volume));
+	for (; at > 0 && is_before(&entry, &report->segments[at - 1]); at--)
+		report->segments[at] = report->segments[at - 1];
+	report->segments[at] = entry;
+}
+
+/* T3: 0 while a segment is unwiped; one that was wiped after step 1 had been given up counts. */
+static uint64_t keys_gone_at(struct steps *steps)
+{
+	uint64_t gone_ns = steps->machine.keys_gone_ns;
+
+	if (!all_wiped(steps))
+		return 0;
+	for (unsigned i = 0; i < SEGMENTS_MAX; i++) {
+		struct shared_map *map = &steps->shared->maps[i];
+		uint64_t ns = steps->machine.start_ns + atomic_load(&map->wiped_us) * 1000ull;
+
+		if (atomic_load(&map->used) && ns > gone_ns)
+			gone_ns = ns;
+	}
+	return gone_ns;
+}
+
+static void send_report(struct steps *steps, enum receipt_kind kind)
+{
+	struct keeper_report *report = &steps->report;
+
+	if (steps->agent_fd < 0)
+		return;
+	memset(report, 0, sizeof(*report));
+	frame_init(&report->header, FRAME_MAGIC_KEEPER, KEEPER_SHRED_REPORT, sizeof(*report));
+	report->kind = kind;
+	report->reason = steps->machine.reason;
+	report->start_ns = steps->machine.start_ns;
+	report->keys_gone_ns = keys_gone_at(steps);
+	report->blocked_io_ns = steps->machine.blocked_io_ns;
+	for (unsigned i = 0; i < SEGMENTS_MAX; i++)
+		if (atomic_load(&steps->shared->maps[i].used))
+			report_segment(report, &steps->shared->maps[i]);
+	/* An agent that does not take it has no receipt to send. */
+	if (datagram_send(steps->agent_fd, report, sizeof(*report), -1) < 0)
+		steps->agent_fd = -1;
+}
+
+static void go_off(struct steps *steps, uint64_t now_ns)
+{
+	enum reason reason = (enum reason)atomic_load(&steps->shared->reason);
+	enum power_verb verb = (enum power_verb)atomic_load(&steps->shared->verb);
+
+	secret_wipe(steps->identity);
+	console_say(steps->console, "off: %s (code %d)", reason_name(reason), reason_code(reason));
+	console_wait(steps->console);
+	if (power_go(steps->power, verb)) {
+		steps->reset_ns = now_ns + POWER_BUDGET_NS;
+		return;
+	}
+	console_say(steps->console,
+		    "power is not armed (no %s on the kernel command line): "
+		    "this machine would now %s; it stays on, with no keys",
+		    POWER_ARMED_WORD, verb == POWER_REBOOT ? "reboot" : "power off");
+	atomic_store(&steps->shared->wiped, 1);
+}
+
+static void act(struct steps *steps, enum shred_action action, uint64_t now_ns)
+{
+	switch (action) {
+	case SHRED_DO_NOTHING:
+		break;
+	case SHRED_DO_KEYS:
+		ask_all(steps, destroy_key);
+		wipe_boot_key(steps);
+		break;
+	case SHRED_DO_BLOCKED_IO:
+		ask_all(steps, unblock);
+		send_report(steps, RECEIPT_KEYS);
+		break;
+	case SHRED_DO_REPORT:
+		send_report(steps, RECEIPT_CLOSING);
+		break;
+	case SHRED_DO_POWER:
+		go_off(steps, now_ns);
+		break;
+	}
+}
+
+static bool next_event(struct steps *steps, uint64_t now_ns, struct shred_event *ret_event)
+{
+	enum shred_step step = steps->machine.step;
+	struct shred_event event = {.type = SHRED_EVENT__MAX};
+
+	if ((step == SHRED_KEYS || step == SHRED_BLOCKED_IO) && all_done(steps)) {
+		event.type = SHRED_EVENT_DONE;
+		event.complete = all_wiped(steps);
+	} else if (step == SHRED_RECEIPT && (steps->receipt_sent || steps->agent_fd < 0)) {
+		event.type = SHRED_EVENT_RECEIPT;
+	} else if (now_ns >= shred_next(&steps->machine)) {
+		event.type = SHRED_EVENT_TIME;
+	}
+	*ret_event = event;
+	return event.type != SHRED_EVENT__MAX;
+}
+
+bool steps_begin(struct steps *steps, enum reason reason, enum power_verb verb, bool take_over,
+		 uint64_t now_ns)
+{
+	struct shared *shared = steps->shared;
+	struct shred_event event = {.type = SHRED_EVENT_START, .receipt_wanted = false};
+	unsigned owner = PROCESS_NONE;
+
+	if (atomic_load(&shared->wiped) || steps->machine.step != SHRED_IDLE)
+		return false;
+	if (take_over) {
+		if (atomic_exchange(&shared->owner, steps->self) != PROCESS_NONE) {
+			reason = (enum reason)atomic_load(&shared->reason);
+			verb = (enum power_verb)atomic_load(&shared->verb);
+		}
+	} else if (!atomic_compare_exchange_strong(&shared->owner, &owner, steps->self)) {
+		return false;
+	}
+	atomic_store(&shared->start_ns, now_ns);
+	atomic_store(&shared->verb, verb);
+	atomic_store(&shared->reason, reason);
+
+	event.reason = reason;
+	event.receipt_wanted = steps->agent_fd >= 0;
+	act(steps, shred_machine_step(&steps->machine, &event, now_ns), now_ns);
+	return true;
+}
+
+void steps_run(struct steps *steps, uint64_t now_ns)
+{
+	struct shred_event event;
+	eventfd_t count;
+
+	if (steps->machine.step == SHRED_IDLE)
+		return;
+	(void)eventfd_read(steps->done_fd, &count);
+	while (steps->machine.step != SHRED_POWER && next_event(steps, now_ns, &event))
+		act(steps, shred_machine_step(&steps->machine, &event, now_ns), now_ns);
+
+	if (steps->reset_ns != 0 && now_ns >= steps->reset_ns) {
+		steps->reset_ns = 0;
+		power_reset(steps->power);
+	}
+}
+
+uint64_t steps_next(const struct steps *steps)
+{
+	if (steps->reset_ns != 0)
+		return steps->reset_ns;
+	if (steps->machine.step == SHRED_IDLE || steps->machine.step == SHRED_POWER)
+		return LEASE_NEVER;
+	return shred_next(&steps->machine);
+}
+
+void steps_cut_short(struct steps *steps, uint64_t now_ns)
+{
+	atomic_store(&steps->shared->owner, steps->self);
+	steps->machine.step = SHRED_POWER;
+	wipe_boot_key(steps);
+	go_off(steps, now_ns);
+}

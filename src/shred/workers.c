@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Threads with small locked stacks that wait for work and may be abandoned in it. */
+#include "shred/workers.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static void *worker_main(void *argument)
+{
+	struct worker *worker = argument;
+
+	for (;;) {
+		while (sem_wait(&worker->go) < 0)
+			;
+		worker->job(worker->argument);
+		atomic_store(&worker->busy, false);
+		(void)eventfd_write(worker->done_fd, 1);
+	}
+	return NULL;
+}
+
+/* A stack with a guard page below. mlockall(MCL_FUTURE) locks both; the guard holds nothing. */
+static int stack_new(void **ret_stack)
+{
+	size_t guard = (size_t)sysconf(_SC_PAGESIZE);
+	uint8_t *area;
+
+	area = mmap(NULL, guard + WORKER_STACK_SIZE, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	if (area == MAP_FAILED)
+		return -errno;
+	if (mprotect(area, guard, PROT_NONE) < 0 || munlock(area, guard) < 0) {
+		int r = -errno;
+
+		munmap(area, guard + WORKER_STACK_SIZE);
+		return r;
+	}
+	*ret_stack = area + guard;
+	return 0;
+}
+
+static int thread_new(struct worker *worker, void *stack)
+{
+	sigset_t all, before;
+	pthread_attr_t attributes;
+	pthread_t thread;
+	int r;
+
+	r = pthread_attr_init(&attributes);
+	if (r != 0)
+		return -r;
+	r = pthread_attr_setstack(&attributes, stack, WORKER_STACK_SIZE);
+	if (r == 0)
+		r = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+	if (r == 0) {
+		sigfillset(&all);
+		pthread_sigmask(SIG_SETMASK, &all, &before);
+		r = pthread_create(&thread, &attributes, worker_main, worker);
+		pthread_sigmask(SIG_SETMASK, &before, NULL);
+	}
+	pthread_attr_destroy(&attributes);
+	return -r;
+}
+
+int worker_start(struct worker *worker, int done_fd)
+{
+	void *stack = NULL;
+	int r;
+
+	if (atomic_load(&worker->started))
+		return 0;
+	if (sem_init(&worker->go, 0, 0) < 0)
+		return -errno;
+	worker->done_fd = done_fd;
+
+	r = stack_new(&stack);
+	if (r < 0)
+		return r;
+	r = thread_new(worker, stack);
+	if (r < 0) {
+		size_t guard = (size_t)sysconf(_SC_PAGESIZE);
+
+		munmap((uint8_t *)stack - guard, guard + WORKER_STACK_SIZE);
+		return r;
+	}
+	atomic_store(&worker->started, true);
+	return 0;
+}
+
+bool worker_give(struct worker *worker, void (*job)(void *argument), void *argument)
+{
+	if (!atomic_load(&worker->started) || atomic_load(&worker->busy))
+		return false;
+	worker->job = job;
+	worker->argument = argument;
+	atomic_store(&worker->busy, true);
+	return sem_post(&worker->go) == 0;
+}
+
+bool worker_is_busy(struct worker *worker)
+{
+	return atomic_load(&worker->busy);
+}

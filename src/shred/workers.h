@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Threads with small locked stacks that wait for work and may be abandoned in it: whoever gives
+ * them work never waits for them, and they share no lock with anyone. */
+#pragma once
+
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+/* What a thread of ours needs: an ioctl or two. Below it lies a guard page, which is not locked. */
+#define WORKER_STACK_SIZE 16384
+
+struct worker {
+	sem_t go;
+	atomic_bool started, busy;
+	void (*job)(void *argument);
+	void *argument;
+	int done_fd;
+};
+
+/* Starts the thread, all signals blocked; again on one that runs: nothing. DONE_FD (an eventfd, the
+ * caller's) is written after each job. WORKER must stay where it is. 0 or negative errno. */
+int worker_start(struct worker *worker, int done_fd);
+
+/* Gives it one job. False, and nothing is done, while it is busy or where it was never started. */
+bool worker_give(struct worker *worker, void (*job)(void *argument), void *argument);
+
+/* All that the job stored before is seen after this has returned false. */
+bool worker_is_busy(struct worker *worker);
