@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* emberlock-agent: the context that its files share, and what each file offers the others.
+ *
+ * One process, one thread, one sd-event loop; a forked worker maps a volume. All buffers lie in
+ * struct agent, which is allocated (and locked) once: a shred allocates none of its own.
+ *
+ *	agent.c            start, loop, end
+ *	agent_keeper.c     frames to and from the keeper
+ *	agent_config.c     configuration and credential
+ *	agent_plan.c       which volume may be mapped now; waits for disks
+ *	agent_volumes.c    workers that map and undo
+ *	agent_report.c     self-test, boot report
+ *	agent_identity.c   signing with the boot identity seed
+ *	agent_lease.c      the lease machine and its actions
+ *	agent_requests.c   exchanges with the manager, retries
+ *	agent_token.c      tokens and signing keys that came in
+ *	agent_receipt.c    receipts of a shred
+ *	agent_watchdog.c   connection of emberlock-watchdog
+ *	agent_control.c    connections of emberlockctl
+ *	agent_status.c     what CONTROL_STATUS answers
+ *	agent_pause.c      hypervisor pauses; agent_drift.c decides
+ *	agent_socket.c     listening sockets, users and groups
+ *	agent_text.c       console, failure, rate-limited and escaped text
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <systemd/sd-device.h>
+#include <systemd/sd-event.h>
+
+#include "agent_drift.h"
+#include "core/config.h"
+#include "core/frames.h"
+#include "core/plan.h"
+#include "core/retry.h"
+#include "core/state.h"
+#include "keys/sign.h"
+
+#define CONTROL_PEERS_MAX 16
+#define FAILURE_MAX	  128
+
+/* Order in which the loop serves what is ready: the keeper and the clock before any peer. */
+enum agent_priority { PRIORITY_KEEPER = -20, PRIORITY_TIMER = -10, PRIORITY_PEER = 10 };
+
+struct agent;
+
+struct rate {
+	uint64_t window_ns; /* when the current window began */
+	unsigned n;	    /* events in it */
+};
+
+struct agent_keeper {
+	int fd;
+	int identity_fd; /* of the boot identity seed; mapped only while something is signed */
+	sd_event_source *io, *deferred;
+	struct keeper_hello hello;
+	unsigned posted; /* replies under way that nobody waits for */
+	bool report_waits[RECEIPT_KIND__MAX];
+	struct keeper_report reports[RECEIPT_KIND__MAX];
+	union {
+		struct frame_header header;
+		struct keeper_hello hello;
+		struct keeper_state state;
+		struct keeper_report report;
+		struct keeper_status status;
+	} in, out;
+};
+
+/* What is being done for a volume; its result is in the state page. */
+enum work_kind {
+	WORK_NONE,    /* nothing more: READY or FAILED */
+	WORK_WAIT,    /* PLANNED; a plan may start it, its time may run out */
+	WORK_UNDO,    /* a worker undoes what an agent before left half-made; then WORK_WAIT */
+	WORK_MAP,     /* a worker maps it */
+	WORK_CLEAN,   /* a worker undoes what a worker that was killed left; then FAILED */
+	WORK_ABANDON, /* FAILED, but its worker has not ended */
+};
+
+struct agent_work {
+	struct agent *agent;
+	enum work_kind kind;
+	uint32_t index; /* in state.volumes, plan.volumes, disks */
+	uint64_t wait_until_ns;
+	pid_t pid;
+	int result_fd;
+	sd_event_source *child, *limit;
+};
+
+/* Carrying out the plan. */
+struct agent_carry {
+	bool settled; /* every volume is READY or FAILED */
+	int boot_key_fd;
+	sd_device_monitor *monitor;
+	sd_event_source *look, *timer;
+	struct agent_work works[VOLUMES_MAX];
+	struct volume_config configs[VOLUMES_MAX]; /* of the volumes of the page */
+	/* The plan as it was carried out: volume i on disk i, whenever it was decided. */
+	struct plan plan;
+	struct disk_facts disks[VOLUMES_MAX];
+	uint8_t hash[HASH_SIZE];
+	/* One look at the disks, for the volumes that still wait. */
+	struct plan round;
+	struct volume_config round_configs[VOLUMES_MAX];
+	uint32_t round_index[VOLUMES_MAX];
+	struct disk_facts round_disks[DISKS_MAX];
+	char text[32768]; /* of the printed plan */
+};
+
+struct exchange {
+	uint32_t number; /* 0: none under way */
+	uint16_t route;
+};
+
+struct agent_requests {
+	uint32_t last_number;
+	struct exchange lease, keys;
+	struct retry retry;
+	sd_event_source *timer;
+	uint64_t signed_number; /* of .signed_request; 0 none */
+	uint8_t signed_request[LEASE_REQUEST_SIZE];
+	uint8_t body[BODY_MAX];
+	bool manager_connected;
+	char last_error[128];
+	/* A token by a signing key that is not in the set, kept while a newer set is asked for. */
+	bool token_waits;
+	uint8_t waiting_token[TOKEN_SIZE];
+	uint64_t keys_asked_ns;
+	struct rate rejections;
+};
+
+struct agent_receipt {
+	bool made, sent;
+	uint8_t bytes[RECEIPT_SIZE];
+};
+
+struct agent_shred {
+	bool begun;		 /* the keeper reported, or was told to begin */
+	bool over;		 /* the keeper has been told that the closing receipt is out */
+	uint64_t verdict_ns;	 /* when a signed shred verdict was held; 0 none */
+	enum reason reason;	 /* the keeper's */
+	struct signing_key *key; /* from the beginning of a shred to its closing receipt */
+	struct receipt receipt;
+	struct agent_receipt receipts[RECEIPT_KIND__MAX];
+	struct exchange exchange;
+	enum receipt_kind sending;
+	sd_event_source *timer;
+};
+
+struct agent_watchdog {
+	uid_t uid;
+	int fd;
+	sd_event_source *listener, *io;
+	struct rate refusals, events;
+	struct watchdog_message in, out;
+};
+
+struct control_peer {
+	struct agent *agent;
+	int fd;		 /* -1: free */
+	bool waiting;	 /* for CONTROL_WAIT's answer */
+	bool privileged; /* root of our user namespace */
+	pid_t pid;
+	sd_event_source *io;
+};
+
+struct agent_control {
+	sd_event_source *listener;
+	struct control_peer peers[CONTROL_PEERS_MAX];
+	struct control_status status;
+	struct rate refusals;
+};
+
+struct agent_pauses {
+	int rtc; /* -1: this machine has none */
+	sd_event_source *timer;
+	struct drift drift;
+};
+
+struct agent {
+	sd_event *event;
+	int console;	/* -1: none */
+	bool continued; /* an agent before left a page */
+	struct agent_config config;
+	struct volume_config volumes[VOLUMES_MAX];
+	size_t n_volumes;
+	char workspace[ID_TEXT_MAX + 1], vm[ID_TEXT_MAX + 1];
+	bool has_root_key;
+	uint8_t root_key[PUBLIC_KEY_SIZE];
+	struct signing_keys signing_keys; /* of state.signing_keys; no key where there is none */
+	struct signing_key *vm_key;	  /* until the boot report is signed */
+	char failure[FAILURE_MAX];	  /* why this boot is never admitted; "" */
+	struct agent_state state;
+	sd_event_source *tick;
+	struct agent_keeper keeper;
+	struct agent_carry carry;
+	struct agent_requests requests;
+	struct agent_shred shred;
+	struct agent_watchdog watchdog;
+	struct agent_control control;
+	struct agent_pauses pauses;
+};
+
+/* --- agent.c: all of these report their own errors */
+/* Ends the loop: a new agent starts from the state page. */
+void agent_exit(struct agent *a, int r);
+/* Arms *SOURCE (made at the first use) to call HANDLER with A at AT_NS on CLOCK_BOOTTIME;
+ * LEASE_NEVER disarms it. */
+void agent_timer(struct agent *a, sd_event_source **source, uint64_t at_ns,
+		 sd_event_time_handler_t handler);
+/* Fresh random bytes; ends the loop where the kernel has none. */
+void agent_random(struct agent *a, void *bytes, size_t n);
+
+/* --- agent_keeper.c */
+/* Connects, says HELLO, gets the identity's descriptor and the state page (all zero: a fresh
+ * boot). 0 or negative errno, logged. */
+int keeper_open(struct agent *a);
+void keeper_close(struct agent *a);
+/* All: 0 or negative errno. One that says that the keeper is gone has ended the loop. */
+int keeper_save(struct agent *a);
+int keeper_map_add(struct agent *a, const char *volume, uint32_t segment, uint64_t sectors);
+int keeper_map_remove(struct agent *a, const char *volume, uint32_t segment);
+int keeper_deadline(struct agent *a, uint64_t deadline_ns, enum expiry expiry);
+int keeper_boot_key(struct agent *a, int *ret_fd);
+int keeper_erase_boot_key(struct agent *a);
+int keeper_status_get(struct agent *a, struct keeper_status *ret_status);
+int keeper_shred_dry_run(struct agent *a);
+/* Sent without waiting: the shred does not wait for the agent, nor the agent for the shred. */
+void keeper_shred(struct agent *a, enum reason reason);
+void keeper_receipt_sent(struct agent *a);
+
+/* --- agent_config.c */
+void config_load(struct agent *a);
+
+/* --- agent_plan.c */
+/* Begins to carry out the plan, or goes on with it. 0 or negative errno, logged. */
+int plan_start(struct agent *a);
+/* A volume is READY, FAILED or PLANNED again: goes on with the others, or settles. */
+void plan_continue(struct agent *a);
+
+/* --- agent_volumes.c */
+/* Starts the worker that maps volume INDEX as the plan says, or that undoes it (KIND: WORK_UNDO or
+ * WORK_CLEAN). */
+void volume_start(struct agent *a, uint32_t index);
+void volume_undo(struct agent *a, uint32_t index, enum work_kind kind);
+/* FAILED, with its reason, on the page and where people look. */
+void volume_failed(struct agent *a, uint32_t index, const char *reason);
+/* A shred has begun: nothing is mapped any more. */
+void volumes_abort(struct agent *a);
+
+/* --- agent_report.c */
+/* All volumes are settled: self-test, report, first challenge. */
+void report_make(struct agent *a);
+
+/* --- agent_identity.c */
+/* The boot identity's signing key from the keeper's descriptor; the caller frees it. */
+int identity_key(struct agent *a, struct signing_key **ret_key);
+
+/* --- agent_lease.c */
+/* Gives the machine one event and does what it says. TOKEN_BYTES are those of event->token. */
+void lease_event(struct agent *a, enum lease_event_type type, const struct token *token,
+		 const uint8_t *token_bytes);
+/* Goes on with the lease of the page: repeats whatever an agent before may not have done. */
+void lease_resume(struct agent *a);
+bool lease_is_admitted(const struct agent *a);
+
+/* --- agent_requests.c */
+/* Sends the current challenge now; without a watchdog, once there is one. */
+void requests_send(struct agent *a);
+/* Again after a failure: the retry schedule, at least MIN_MS. */
+void requests_retry(struct agent *a, uint32_t min_ms);
+void requests_response(struct agent *a, const struct watchdog_message *message);
+void requests_watchdog_lost(struct agent *a);
+uint32_t requests_number(struct agent *a);
+int requests_ask_keys(struct agent *a);
+
+/* --- agent_token.c */
+void token_received(struct agent *a, const uint8_t *bytes, size_t n);
+void token_keys_received(struct agent *a, const uint8_t *bytes, size_t n);
+/* No newer set came: the token that waited for it is rejected. */
+void token_keys_missing(struct agent *a);
+/* Counts and logs. WHY is ours. */
+void token_rejected(struct agent *a, const char *why);
+/* Installs the set of BYTES where the root key signed it and its epoch is above the current one.
+ * 0, -ESTALE, or as signing_keys_verify(). The caller saves the page. */
+int token_keys_install(struct agent *a, const uint8_t *bytes, size_t n);
+
+/* --- agent_receipt.c */
+/* Makes ready what signing a receipt needs. */
+void receipt_prepare(struct agent *a);
+void receipt_report(struct agent *a, const struct keeper_report *report);
+void receipt_response(struct agent *a, const struct watchdog_message *message);
+void receipt_watchdog_changed(struct agent *a);
+
+/* --- agent_watchdog.c */
+int watchdog_open(struct agent *a);
+bool watchdog_connected(const struct agent *a);
+/* 0, or negative errno: the connection is then closed. */
+int watchdog_send(struct agent *a, enum route route, uint32_t number, const void *body, size_t n);
+void watchdog_done(struct agent *a);
+
+/* --- agent_control.c */
+int control_open(struct agent *a);
+/* Answers who waits, where there is now something to say. */
+void control_notify(struct agent *a);
+void control_done(struct agent *a);
+
+/* --- agent_status.c */
+void status_fill(const struct agent *a, struct control_status *ret_status);
+/* Whether CONTROL_WAIT may be answered. */
+bool status_is_final(const struct agent *a);
+
+/* --- agent_pause.c */
+void pause_start(struct agent *a);
+void pause_look(struct agent *a);
+void pause_done(struct agent *a);
+
+/* --- agent_socket.c */
+/* Makes the parent directory (root:GROUP 0710), and listens at PATH (root:GROUP 0660). 0 or
+ * negative errno. */
+int socket_listen(const char *path, const char *group, int *ret_fd);
+/* The next connection, non-blocking, and who it is. 0, -EAGAIN, or negative errno. */
+int socket_accept(int listener, int *ret_fd, uid_t *ret_uid, pid_t *ret_pid);
+/* From /etc/passwd and /etc/group alone: no name service is asked. -ENOENT where there is none. */
+int user_find(const char *name, uid_t *ret_uid);
+int group_find(const char *name, gid_t *ret_gid);
+/* Whether process PID is in our user namespace; false too where it is gone. To be asked when the
+ * peer has just connected: its number cannot have gone once around by then. */
+bool peer_in_our_user_namespace(pid_t pid);
+
+/* --- agent_text.c */
+/* One line on the console, without waiting for it. */
+void console_write(const struct agent *a, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+/* The boot is never admitted. The first reason counts; each is logged and on the console. */
+void agent_fail(struct agent *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* At most BURST a minute. */
+bool rate_allow(struct rate *rate, unsigned burst, uint64_t now_ns);
+/* Copies at most N bytes of FROM, up to a NUL, with everything but printable ASCII as '?'. */
+void text_escape(char *to, size_t size, const char *from, size_t n);

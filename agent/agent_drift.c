@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tells a hypervisor's pause from two clocks. */
+#include "agent_drift.h"
+
+enum drift_result drift_look(struct drift *drift, int64_t rtc_s, uint64_t boottime_ns)
+{
+	int64_t difference = rtc_s * 1000 - (int64_t)(boottime_ns / 1000000);
+	bool grew = drift->known && difference - drift->difference_ms > DRIFT_LIMIT_MS;
+	bool confirmed = grew && drift->suspected;
+
+	drift->suspected = grew && !confirmed;
+	if (drift->suspected)
+		return DRIFT_SUSPECTED;
+
+	drift->known = true;
+	drift->difference_ms = difference;
+	return confirmed ? DRIFT_PAUSE : DRIFT_NONE;
+}

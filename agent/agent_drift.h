@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Did the hypervisor stop us? No guest clock counts a pause, the machine's RTC does. Pure.
+ *
+ * The RTC tells whole seconds, so the difference between it and the boot clock moves by up to one
+ * second without any pause: only growth of more than two counts, and only where a second look
+ * confirms it (a set clock in mid-step does not). */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define DRIFT_LOOK_NS	 10000000000ull /* between looks */
+#define DRIFT_CONFIRM_NS 1000000000ull	/* to the look that confirms */
+#define DRIFT_LIMIT_MS	 2000
+
+enum drift_result { DRIFT_NONE, DRIFT_SUSPECTED, DRIFT_PAUSE };
+
+struct drift {
+	bool known, suspected;
+	int64_t difference_ms; /* RTC − boot clock, at the last look that was no suspicion */
+};
+
+/* One look: RTC_S in seconds since any epoch, BOOTTIME_NS beside it. DRIFT_SUSPECTED asks for the
+ * next look after DRIFT_CONFIRM_NS; DRIFT_PAUSE is told once for a pause. */
+enum drift_result drift_look(struct drift *drift, int64_t rtc_s, uint64_t boottime_ns);

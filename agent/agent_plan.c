@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Carries out the plan: starts what may be mapped now, waits for disks that are missing, and says
+ * when every volume is settled.
+ *
+ * A volume that waits is planned again at each block device that udev has finished with, together
+ * with the others that wait. What was decided before stays decided. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent.h"
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "disks/find.h"
+
+/* Takes the decision ROUND made for volume INDEX into the plan. -E2BIG: too many segments. */
+static int decision_take(struct agent *a, uint32_t index, const struct plan_volume *decided)
+{
+	struct agent_carry *c = &a->carry;
+	struct plan_volume *to = &c->plan.volumes[index];
+
+	if (decided->n_segments > SEGMENTS_MAX - c->plan.n_segments)
+		return -E2BIG;
+	*to = *decided;
+	to->config = &c->configs[index];
+	if (decided->disk >= 0) {
+		c->disks[index] = c->round_disks[decided->disk];
+		to->disk = (int)index;
+	}
+	to->first_segment = c->plan.n_segments;
+	memcpy(&c->plan.segments[to->first_segment], &c->round.segments[decided->first_segment],
+	       decided->n_segments * sizeof(struct plan_segment));
+	c->plan.n_segments += decided->n_segments;
+	return 0;
+}
+
+static void volume_decided(struct agent *a, uint32_t index, const struct plan_volume *decided)
+{
+	struct agent_work *work = &a->carry.works[index];
+	char reason[256];
+
+	if (decided->refusal == PLAN_MISSING && clock_boottime_ns() < work->wait_until_ns)
+		return;
+	if (decision_take(a, index, decided) < 0) {
+		snprintf(reason, sizeof(reason),
+			 "volume %s: more than %u segments in all; see "
+			 "SegmentSize=",
+			 decided->config->name, SEGMENTS_MAX);
+		a->carry.plan.volumes[index].refusal = PLAN_TOO_MANY;
+		snprintf(a->carry.plan.volumes[index].reason, sizeof(reason), "%s", reason);
+		volume_failed(a, index, reason);
+	} else if (decided->refusal == PLAN_MISSING) {
+		snprintf(reason, sizeof(reason), "%.200s after %ju s (DeviceTimeoutSec=)",
+			 decided->reason, (uintmax_t)decided->config->device_timeout_ms / 1000);
+		volume_failed(a, index, reason);
+	} else if (decided->refusal != PLAN_OK) {
+		volume_failed(a, index, decided->reason);
+	} else {
+		volume_start(a, index);
+	}
+}
+
+/* A disk that a worker is about to open does not look used yet. */
+static void mark_taken(struct agent *a, struct disk_facts *disk)
+{
+	const struct agent_carry *c = &a->carry;
+
+	for (uint32_t i = 0; i < a->state.n_volumes; i++) {
+		const struct disk_facts *taken = &c->disks[i];
+
+		if (c->plan.volumes[i].refusal != PLAN_OK || c->plan.volumes[i].disk < 0 ||
+		    taken->major != disk->major || taken->minor != disk->minor || disk->in_use)
+			continue;
+		disk->in_use = true;
+		snprintf(disk->used_by, sizeof(disk->used_by), "volume %s",
+			 a->state.volumes[i].name);
+	}
+}
+
+static uint32_t waiting_collect(struct agent *a)
+{
+	struct agent_carry *c = &a->carry;
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < a->state.n_volumes; i++) {
+		if (c->works[i].kind == WORK_WAIT && c->configs[i].segment_bytes == 0)
+			volume_failed(a, i, "its file is gone from volumes.d");
+		if (c->works[i].kind != WORK_WAIT)
+			continue;
+		c->round_configs[n] = c->configs[i];
+		c->round_index[n++] = i;
+	}
+	return n;
+}
+
+static int look(struct agent *a)
+{
+	struct agent_carry *c = &a->carry;
+	uint32_t n = waiting_collect(a);
+	size_t n_disks;
+	int r;
+
+	if (n == 0)
+		return 0;
+	r = disks_find(c->round_disks, DISKS_MAX, &n_disks);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n_disks; i++)
+		mark_taken(a, &c->round_disks[i]);
+	r = plan_make(&c->round, c->round_configs, n, c->round_disks, n_disks);
+	for (uint32_t i = 0; r >= 0 && i < n; i++)
+		volume_decided(a, c->round_index[i], &c->round.volumes[i]);
+	return r;
+}
+
+static int on_look(sd_event_source *s, void *userdata)
+{
+	struct agent *a = userdata;
+	int r = a->shred.begun ? 0 : look(a);
+
+	if (r < 0) {
+		char reason[128];
+
+		snprintf(reason, sizeof(reason), "disks cannot be listed: %s", strerror(-r));
+		for (uint32_t i = 0; i < a->state.n_volumes; i++)
+			if (a->carry.works[i].kind == WORK_WAIT)
+				volume_failed(a, i, reason);
+	}
+	plan_continue(a);
+	return 0;
+}
+
+static int on_block_device(sd_device_monitor *monitor, sd_device *device, void *userdata)
+{
+	struct agent *a = userdata;
+	sd_device_action_t action;
+
+	if (sd_device_get_action(device, &action) < 0 || action != SD_DEVICE_REMOVE)
+		sd_event_source_set_enabled(a->carry.look, SD_EVENT_ONESHOT);
+	return 0;
+}
+
+static int on_waited(sd_event_source *s, uint64_t usec, void *userdata)
+{
+	struct agent *a = userdata;
+
+	sd_event_source_set_enabled(a->carry.look, SD_EVENT_ONESHOT);
+	return 0;
+}
+
+static int monitor_start(struct agent *a)
+{
+	struct agent_carry *c = &a->carry;
+	int r;
+
+	r = sd_event_add_defer(a->event, &c->look, on_look, a);
+	r = r < 0 ? r : sd_device_monitor_new(&c->monitor);
+	r = r < 0 ? r
+		  : sd_device_monitor_filter_add_match_subsystem_devtype(c->monitor, "block", NULL);
+	r = r < 0 ? r : sd_device_monitor_attach_event(c->monitor, a->event);
+	return r < 0 ? r : sd_device_monitor_start(c->monitor, on_block_device, a);
+}
+
+static void settle(struct agent *a)
+{
+	struct agent_carry *c = &a->carry;
+	int n = plan_print(&c->plan, c->disks, c->text, sizeof(c->text));
+	char hex[2 * HASH_SIZE + 1], *line, *rest = c->text;
+
+	c->monitor = sd_device_monitor_unref(c->monitor);
+	c->look = sd_event_source_disable_unref(c->look);
+	c->timer = sd_event_source_disable_unref(c->timer);
+	if (n < 0 || sha256(c->text, (size_t)n, c->hash) < 0) {
+		agent_fail(a, "the plan cannot be printed: %s", strerror(n < 0 ? -n : EIO));
+	} else {
+		hex_encode(c->hash, sizeof(c->hash), hex);
+		log_info("plan %s", hex);
+		while ((line = strsep(&rest, "\n")))
+			if (*line)
+				log_info("plan: %s", line);
+	}
+	c->settled = true;
+	report_make(a);
+}
+
+void plan_continue(struct agent *a)
+{
+	struct agent_carry *c = &a->carry;
+	uint64_t next = LEASE_NEVER;
+	bool busy = false;
+
+	if (c->settled)
+		return;
+	for (uint32_t i = 0; i < a->state.n_volumes; i++) {
+		const struct agent_work *work = &c->works[i];
+
+		busy |= work->kind != WORK_NONE && work->kind != WORK_ABANDON;
+		if (work->kind == WORK_WAIT && work->wait_until_ns < next)
+			next = work->wait_until_ns;
+	}
+	agent_timer(a, &c->timer, next, on_waited);
+	if (!busy)
+		settle(a);
+}
+
+/* A volume that an agent before made: its disk is ours now, and its plan is made again from it, so
+ * that the plan's hash is that of the boot and not of this process. */
+static void ready_replan(struct agent *a, uint32_t index)
+{
+	struct agent_carry *c = &a->carry;
+	struct plan_volume *planned = &c->plan.volumes[index];
+	size_t n = 0;
+
+	if (disks_find(c->round_disks, DISKS_MAX, &n) < 0)
+		n = 0;
+	for (size_t i = 0; i < n; i++) {
+		struct disk_facts *disk = &c->round_disks[i];
+
+		if (strcmp(disk->path, a->state.volumes[index].disk) != 0)
+			continue;
+		disk->mounted = disk->in_use = false;
+		disk->signature[0] = '\0';
+		c->round_disks[0] = *disk;
+		if (plan_make(&c->round, planned->config, 1, c->round_disks, 1) >= 0 &&
+		    decision_take(a, index, &c->round.volumes[0]) >= 0)
+			return;
+	}
+	planned->refusal = PLAN_MISSING;
+	planned->disk = -1;
+	snprintf(planned->reason, sizeof(planned->reason), "made before, on %s",
+		 a->state.volumes[index].disk);
+}
+
+/* What this agent has to do for volume INDEX of the page. */
+static void work_begin(struct agent *a, uint32_t index)
+{
+	struct state_volume *volume = &a->state.volumes[index];
+	struct plan_volume *planned = &a->carry.plan.volumes[index];
+
+	switch ((enum volume_state)volume->state) {
+	case VOLUME_MAPPING:
+		volume_undo(a, index, WORK_UNDO);
+		break;
+	case VOLUME_PLANNED:
+		a->carry.works[index].kind = WORK_WAIT;
+		break;
+	case VOLUME_READY:
+		ready_replan(a, index);
+		break;
+	default:
+		planned->refusal = PLAN_MISSING;
+		snprintf(planned->reason, sizeof(planned->reason), "%s", volume->reason);
+		if (volume->required)
+			agent_fail(a, "%s (Required=yes)", volume->reason);
+	}
+}
+
+/* The volume's file; what the page says of it where that file is gone, and no segment size. */
+static void volume_configure(struct agent *a, uint32_t index)
+{
+	const struct state_volume *volume = &a->state.volumes[index];
+	struct volume_config *config = &a->carry.configs[index];
+
+	memcpy(config->name, volume->name, sizeof(config->name));
+	config->use = volume->use;
+	config->required = volume->required;
+	for (size_t i = 0; i < a->n_volumes; i++)
+		if (strcmp(a->volumes[i].name, volume->name) == 0)
+			*config = a->volumes[i];
+}
+
+static void volume_init(struct agent *a, uint32_t index, uint64_t now_ns)
+{
+	struct agent_work *work = &a->carry.works[index];
+	const struct volume_config *config = &a->carry.configs[index];
+
+	volume_configure(a, index);
+	*work = (struct agent_work){
+		.agent = a,
+		.index = index,
+		.result_fd = -1,
+		.wait_until_ns = now_ns + config->device_timeout_ms * NSEC_PER_MSEC,
+	};
+	a->carry.plan.volumes[index].disk = -1;
+	a->carry.plan.volumes[index].config = config;
+}
+
+/* The volumes of the configuration, on a page that no agent wrote yet. */
+static int page_begin(struct agent *a)
+{
+	a->state.n_volumes = (uint32_t)a->n_volumes;
+	for (uint32_t i = 0; i < a->state.n_volumes; i++) {
+		struct state_volume *volume = &a->state.volumes[i];
+
+		memcpy(volume->name, a->volumes[i].name, sizeof(volume->name));
+		volume->state = VOLUME_PLANNED;
+		volume->use = a->volumes[i].use;
+		volume->required = a->volumes[i].required;
+	}
+	return keeper_save(a);
+}
+
+int plan_start(struct agent *a)
+{
+	struct agent_carry *c = &a->carry;
+	uint64_t now = clock_boottime_ns();
+	int r = a->state.n_volumes == 0 && !a->state.reported ? page_begin(a) : 0;
+
+	r = r < 0 ? r : monitor_start(a);
+	if (r < 0)
+		return log_errno(r, "plan");
+	r = keeper_boot_key(a, &c->boot_key_fd);
+	if (r < 0 && r != -ENOKEY)
+		return log_errno(r, "keeper: boot key");
+	c->plan.n_volumes = a->state.n_volumes;
+	for (uint32_t i = 0; i < a->state.n_volumes; i++)
+		volume_init(a, i, now);
+	for (uint32_t i = 0; i < a->state.n_volumes; i++)
+		work_begin(a, i);
+	return 0;
+}

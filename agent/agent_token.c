@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tokens and signing keys that came through the watchdog: nothing counts but their signatures. */
+#include <errno.h>
+#include <string.h>
+
+#include "agent.h"
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#define REJECTIONS_LOGGED 10 /* a minute */
+#define KEYS_ASK_NS	  (10 * NSEC_PER_SEC)
+
+void token_rejected(struct agent *a, const char *why)
+{
+	if (a->state.rejected_tokens < UINT32_MAX)
+		a->state.rejected_tokens++;
+	if (rate_allow(&a->requests.rejections, REJECTIONS_LOGGED, clock_boottime_ns()))
+		log_notice("token rejected: %s (%u so far)", why, a->state.rejected_tokens);
+}
+
+static bool key_is_known(const struct agent *a, uint64_t key_id)
+{
+	for (uint32_t i = 0; i < a->signing_keys.n_keys; i++)
+		if (signing_key_id(a->signing_keys.keys[i]) == key_id)
+			return true;
+	return false;
+}
+
+/* A token by a key that is not in our set: keeps it, and asks for a newer set. A forger can have it
+ * ask, but no more often than now and then. */
+static bool keys_asked(struct agent *a, const uint8_t *bytes)
+{
+	uint64_t now = clock_boottime_ns();
+
+	if (!a->has_root_key ||
+	    (a->requests.keys_asked_ns && now - a->requests.keys_asked_ns < KEYS_ASK_NS))
+		return false;
+	a->requests.keys_asked_ns = now;
+	memcpy(a->requests.waiting_token, bytes, TOKEN_SIZE);
+	a->requests.token_waits = true;
+	if (requests_ask_keys(a) == 0)
+		return true;
+	a->requests.token_waits = false;
+	return false;
+}
+
+static void token_verified(struct agent *a, const struct token *token, const uint8_t *bytes)
+{
+	enum lease_state before = a->state.lease.state;
+	uint64_t answered = a->state.lease.answered;
+
+	if (token->verdict == VERDICT_SHRED && before < LEASE_SHREDDING)
+		a->shred.verdict_ns = clock_boottime_ns();
+	lease_event(a, LEASE_EVENT_TOKEN, token, bytes);
+	if (a->state.lease.answered != answered) {
+		retry_succeeded(&a->requests.retry);
+		pause_look(a);
+	} else if (a->state.lease.state < LEASE_SHREDDING) {
+		a->shred.verdict_ns = 0;
+	}
+}
+
+void token_received(struct agent *a, const uint8_t *bytes, size_t n)
+{
+	struct token token;
+	int r = token_verify(bytes, n, &a->signing_keys, &token);
+
+	if (r == 0)
+		token_verified(a, &token, bytes);
+	else if (r == -EBADMSG || token_decode(bytes, n, &token) < 0)
+		token_rejected(a, "not of the form");
+	else if (key_is_known(a, token.key_id))
+		token_rejected(a, "signature");
+	else if (!keys_asked(a, bytes))
+		token_rejected(a, "unknown signing key");
+}
+
+int token_keys_install(struct agent *a, const uint8_t *bytes, size_t n)
+{
+	struct signing_keys set;
+	int r = a->has_root_key ? signing_keys_verify(bytes, n, a->root_key, &set) : -ENOKEY;
+
+	if (r < 0)
+		return r;
+	if (a->signing_keys.n_keys > 0 && set.epoch <= a->signing_keys.epoch)
+		return -ESTALE;
+	a->signing_keys = set;
+	memcpy(a->state.signing_keys, bytes, sizeof(a->state.signing_keys));
+	return 0;
+}
+
+void token_keys_missing(struct agent *a)
+{
+	if (!a->requests.token_waits)
+		return;
+	a->requests.token_waits = false;
+	token_rejected(a, "unknown signing key");
+}
+
+void token_keys_received(struct agent *a, const uint8_t *bytes, size_t n)
+{
+	int r = token_keys_install(a, bytes, n);
+
+	if (r < 0) {
+		log_notice("signing keys rejected: %s",
+			   r == -ESTALE ? "not newer than ours" : "not signed by the root key");
+		token_keys_missing(a);
+		requests_retry(a, 0);
+		return;
+	}
+	/* On the page before a token counts by it: the epoch never goes back. */
+	if (keeper_save(a) < 0)
+		return;
+	log_notice("signing keys: set of epoch %ju, %u keys", (uintmax_t)a->signing_keys.epoch,
+		   a->signing_keys.n_keys);
+	if (!a->requests.token_waits)
+		return;
+	a->requests.token_waits = false;
+	requests_retry(a, 0);
+	token_received(a, a->requests.waiting_token, TOKEN_SIZE);
+}

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Workers: one forked process maps, or undoes, one volume.
+ *
+ * The order, and why an agent may be killed between any two lines:
+ *
+ *	1 page: MAPPING, next instance, number of segments
+ *	2 KEEPER_MAP_ADD for each segment
+ *	3 the worker maps, makes the ready file, ends
+ *	4 page: READY
+ *
+ * - before 1: the page says PLANNED; nothing was made. The next agent plans again.
+ * - between 1 and 3: the page names every map that may exist, and the keeper knows each before it
+ *   exists, so a shred at any of these instants finds all keys. The next agent undoes by the page:
+ *   the maps first, then KEEPER_MAP_REMOVE (-ENOENT where 2 had not come that far), then PLANNED.
+ *   An instance is on the page before its key exists, so no key is ever derived twice.
+ * - between 3 and 4: the volume is whole, but the page says MAPPING. Undoing it is right while
+ *   nobody uses it. One that is used cannot be undone (-EBUSY), and then it was ready: step 4 is
+ *   made up for.
+ * - within the undoing: all of it may be repeated.
+ *
+ * A worker dies with its agent (PR_SET_PDEATHSIG), and systemd starts the next agent when the unit's
+ * processes have ended: two workers never work on one volume. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "agent.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/log.h"
+#include "disks/volume.h"
+#include "keys/hygiene.h"
+
+/* Making a file system takes a second or so; a disk that stalls must not stall the boot's report. */
+#define WORKER_LIMIT_NS (120 * NSEC_PER_SEC)
+
+struct work_result {
+	int32_t r;
+	char reason[256];
+};
+
+/* --- in the worker */
+
+/* Leaves nothing of the agent's open: above all not its connection to the keeper, which must end
+ * when the agent does. */
+static void close_others(int a, int b)
+{
+	unsigned low = (unsigned)(a < b ? a : b), high = (unsigned)(a < b ? b : a);
+
+	if (a < 0 || b < 0)
+		low = high;
+	if (low > 3)
+		close_range(3, low - 1, 0);
+	if (high > low + 1)
+		close_range(low + 1, high - 1, 0);
+	close_range(high + 1, ~0u, 0);
+}
+
+static int worker_settle(pid_t parent)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || sigprocmask(SIG_SETMASK, &none, NULL) < 0)
+		return -errno;
+	if (getppid() != parent)
+		_exit(EXIT_FAILURE); /* the agent ended before it could take us with it */
+	return process_lock();
+}
+
+__attribute__((noreturn)) static void worker_run(const struct volume_job *job, bool undo,
+						 int result_fd, pid_t parent)
+{
+	struct work_result result = {0};
+
+	close_others(result_fd, undo ? -1 : job->boot_key_fd);
+	result.r = worker_settle(parent);
+	if (result.r < 0)
+		snprintf(result.reason, sizeof(result.reason), "volume %s: worker: %s",
+			 job->config->name, strerror(-result.r));
+	else if (undo)
+		result.r = volume_unmap(job->config->name, job->n_segments);
+	else
+		result.r = volume_map(job, result.reason);
+	registers_scrub();
+	_exit(fd_write_full(result_fd, &result, sizeof(result)) < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+}
+
+/* --- in the agent */
+
+static void work_end(struct agent_work *work, enum work_kind next)
+{
+	work->child = sd_event_source_disable_unref(work->child);
+	work->limit = sd_event_source_disable_unref(work->limit);
+	cleanup_close(&work->result_fd);
+	work->result_fd = -1;
+	work->pid = 0;
+	work->kind = next;
+}
+
+void volume_failed(struct agent *a, uint32_t index, const char *reason)
+{
+	struct state_volume *volume = &a->state.volumes[index];
+
+	a->carry.works[index].kind = WORK_NONE;
+	volume->state = VOLUME_FAILED;
+	text_escape(volume->reason, sizeof(volume->reason), reason, strlen(reason));
+	if (volume->required)
+		agent_fail(a, "%s (Required=yes)", volume->reason);
+	else
+		log_warning("%s", volume->reason);
+	keeper_save(a);
+}
+
+static void volume_ready(struct agent *a, uint32_t index)
+{
+	struct state_volume *volume = &a->state.volumes[index];
+
+	volume->state = VOLUME_READY;
+	volume->reason[0] = '\0';
+	if (keeper_save(a) == 0)
+		log_info("volume %s: ready on %s, %u segments", volume->name, volume->disk,
+			 volume->n_segments);
+}
+
+/* The maps are gone: the keeper need know them no more. */
+static void maps_forget(struct agent *a, uint32_t index)
+{
+	const struct state_volume *volume = &a->state.volumes[index];
+
+	for (uint32_t i = 0; i < volume->n_segments; i++) {
+		int r = keeper_map_remove(a, volume->name, i);
+
+		if (r < 0 && r != -ENOENT)
+			log_errno(r, "keeper: volume %s, segment %u", volume->name, i);
+	}
+}
+
+/* The end of an undoing. Maps that stayed keep their place in the keeper's list: a shred finds
+ * them. */
+static void undo_ended(struct agent *a, uint32_t index, enum work_kind kind, int r)
+{
+	struct state_volume *volume = &a->state.volumes[index];
+	char reason[128];
+
+	if (r == -EBUSY && kind == WORK_UNDO) {
+		volume_ready(a, index);
+		return;
+	}
+	if (r < 0) {
+		snprintf(reason, sizeof(reason),
+			 "volume %s: what is left of it cannot be undone: %s", volume->name,
+			 strerror(-r));
+		volume_failed(a, index, reason);
+		return;
+	}
+	maps_forget(a, index);
+	if (kind == WORK_CLEAN) {
+		snprintf(reason, sizeof(reason), "volume %s: its worker was killed", volume->name);
+		volume_failed(a, index, reason);
+		return;
+	}
+	volume->state = VOLUME_PLANNED;
+	if (keeper_save(a) < 0)
+		return;
+	a->carry.works[index].kind = WORK_WAIT;
+	sd_event_source_set_enabled(a->carry.look, SD_EVENT_ONESHOT);
+}
+
+static void map_ended(struct agent *a, uint32_t index, const struct work_result *result)
+{
+	if (result->r == 0) {
+		volume_ready(a, index);
+		return;
+	}
+	maps_forget(a, index);
+	volume_failed(a, index, result->reason);
+}
+
+static int on_worker_end(sd_event_source *s, const siginfo_t *si, void *userdata)
+{
+	struct agent_work *work = userdata;
+	struct agent *a = work->agent;
+	enum work_kind kind = work->kind;
+	struct work_result result = {0};
+	bool reported =
+		work->result_fd >= 0 && fd_read_full(work->result_fd, &result, sizeof(result)) == 0;
+
+	result.reason[sizeof(result.reason) - 1] = '\0';
+	work_end(work, WORK_NONE);
+	if (kind == WORK_ABANDON || a->shred.begun)
+		return 0;
+	if (reported && kind == WORK_MAP)
+		map_ended(a, work->index, &result);
+	else if (reported)
+		undo_ended(a, work->index, kind, result.r);
+	else if (kind == WORK_MAP) {
+		log_error("volume %s: worker ended by signal or without a word (%d)",
+			  a->state.volumes[work->index].name, si->si_status);
+		volume_undo(a, work->index, WORK_CLEAN);
+	} else {
+		undo_ended(a, work->index, kind, -EIO);
+	}
+	plan_continue(a);
+	return 0;
+}
+
+/* A worker that waits for a stalled disk cannot be killed either; its maps stay in the keeper's
+ * list. */
+static int on_worker_limit(sd_event_source *s, uint64_t usec, void *userdata)
+{
+	struct agent_work *work = userdata;
+	struct agent *a = work->agent;
+	char reason[128];
+
+	sd_event_source_send_child_signal(work->child, SIGKILL, NULL, 0);
+	snprintf(reason, sizeof(reason), "volume %s: not made within %ju s",
+		 a->state.volumes[work->index].name, (uintmax_t)(WORKER_LIMIT_NS / NSEC_PER_SEC));
+	volume_failed(a, work->index, reason);
+	work->kind = WORK_ABANDON;
+	plan_continue(a);
+	return 0;
+}
+
+static void worker_watch(struct agent *a, struct agent_work *work)
+{
+	int r = sd_event_add_child(a->event, &work->child, work->pid, WEXITED, on_worker_end, work);
+
+	r = r < 0 ? r
+		  : sd_event_add_time(a->event, &work->limit, CLOCK_BOOTTIME,
+				      (clock_boottime_ns() + WORKER_LIMIT_NS) / 1000, 0,
+				      on_worker_limit, work);
+	if (r < 0) /* takes the worker with it; the next agent undoes what it left */
+		agent_exit(a, log_errno(r, "worker"));
+}
+
+static int worker_fork(struct agent *a, uint32_t index, const struct volume_job *job,
+		       enum work_kind kind)
+{
+	struct agent_work *work = &a->carry.works[index];
+	pid_t parent = getpid();
+	int fds[2], r;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	work->pid = fork();
+	if (work->pid == 0)
+		worker_run(job, kind != WORK_MAP, fds[1], parent);
+	r = work->pid < 0 ? -errno : 0;
+	close(fds[1]);
+	if (r < 0) {
+		close(fds[0]);
+		return r;
+	}
+	work->kind = kind;
+	work->result_fd = fds[0];
+	worker_watch(a, work);
+	return 0;
+}
+
+void volume_undo(struct agent *a, uint32_t index, enum work_kind kind)
+{
+	struct state_volume *volume = &a->state.volumes[index];
+	struct volume_job job = {
+		.config = &a->carry.configs[index],
+		.n_segments = volume->n_segments,
+		.boot_key_fd = -1,
+	};
+	int r = worker_fork(a, index, &job, kind);
+
+	if (r < 0)
+		undo_ended(a, index, kind, r);
+}
+
+static int maps_announce(struct agent *a, uint32_t index)
+{
+	const struct plan_volume *planned = &a->carry.plan.volumes[index];
+
+	for (uint32_t i = 0; i < planned->n_segments; i++) {
+		const struct plan_segment *segment =
+			&a->carry.plan.segments[planned->first_segment + i];
+		int r = keeper_map_add(a, planned->config->name, i, segment->length_sectors);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void page_mapping(struct agent *a, uint32_t index)
+{
+	const struct plan_volume *planned = &a->carry.plan.volumes[index];
+	struct state_volume *volume = &a->state.volumes[index];
+
+	volume->state = VOLUME_MAPPING;
+	volume->instance++;
+	volume->n_segments = planned->n_segments;
+	volume->bytes = planned->bytes;
+	memcpy(volume->disk, a->carry.disks[index].path, sizeof(volume->disk));
+}
+
+void volume_start(struct agent *a, uint32_t index)
+{
+	const struct plan_volume *planned = &a->carry.plan.volumes[index];
+	struct state_volume *volume = &a->state.volumes[index];
+	struct volume_job job = {
+		.config = planned->config,
+		.disk = &a->carry.disks[index],
+		.segments = &a->carry.plan.segments[planned->first_segment],
+		.n_segments = planned->n_segments,
+		.boot_key_fd = a->carry.boot_key_fd,
+		.queue_requests = a->config.queue_requests,
+		.queue_max_kib = a->config.queue_max_kib,
+	};
+	char reason[128];
+	int r = -ENOKEY;
+
+	if (job.boot_key_fd < 0) {
+		snprintf(reason, sizeof(reason),
+			 "volume %s: the boot key was erased (KeepBootKey=no)", volume->name);
+		volume_failed(a, index, reason);
+		return;
+	}
+	page_mapping(a, index);
+	memcpy(job.boot_id, a->keeper.hello.boot_id, sizeof(job.boot_id));
+	job.instance = volume->instance;
+	if (keeper_save(a) < 0)
+		return;
+	r = maps_announce(a, index);
+	r = r < 0 ? r : worker_fork(a, index, &job, WORK_MAP);
+	if (r < 0) {
+		maps_forget(a, index);
+		snprintf(reason, sizeof(reason), "volume %s: cannot be started: %s", volume->name,
+			 strerror(-r));
+		volume_failed(a, index, reason);
+	}
+}
+
+void volumes_abort(struct agent *a)
+{
+	for (uint32_t i = 0; i < a->state.n_volumes; i++)
+		if (a->carry.works[i].child)
+			sd_event_source_send_child_signal(a->carry.works[i].child, SIGKILL, NULL,
+							  0);
+}
