@@ -63,7 +63,7 @@ static int parse_options(int argc, char *argv[])
 
 static int load_config_file(const char *path, struct keeper_config *ret_config)
 {
-	static char text[16384];
+	char text[16384];
 	struct config_error error;
 	ssize_t n;
 	int r;

@@ -68,9 +68,11 @@ int start_harden(void)
 		log_warning("no real-time priority: %s (CAP_SYS_NICE, RestrictRealtime=)",
 			    strerror(errno));
 
-	/* The little that libc allocates for threads: one arena, grown by pages. */
+	/* The little that libc allocates for threads: one arena, grown by pages. What libc's own
+	 * start left over goes back. */
 	(void)mallopt(M_ARENA_MAX, 1);
 	(void)mallopt(M_TOP_PAD, 0);
+	(void)malloc_trim(0);
 	/* Where this fails the lock below may still succeed, by CAP_IPC_LOCK. */
 	(void)setrlimit(RLIMIT_MEMLOCK, &unlimited);
 	r = process_lock();

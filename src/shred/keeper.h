@@ -58,7 +58,12 @@ struct keeper {
 	union {
 		struct frame_header header;
 		uint8_t bytes[KEEPER_FRAME_MAX];
-	} frame, reply;
+	} frame;
+	union {
+		struct frame_header header;
+		struct keeper_hello hello;
+		struct keeper_status status;
+	} reply; /* of every type but KEEPER_STATE_GET, whose reply is .state */
 };
 
 /* Empty, no connection, no deadline. The caller fills in shared, secrets and descriptors. */

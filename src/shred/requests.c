@@ -19,7 +19,7 @@
 struct request {
 	struct connection *from;
 	const void *frame;
-	void *reply;  /* zeroed, of keeper_reply_size() */
+	void *reply;  /* begins with a header, which is filled in afterwards */
 	int reply_fd; /* a descriptor that goes with the reply; stays the keeper's */
 	uint64_t now_ns;
 };
@@ -50,12 +50,8 @@ static int on_hello(struct keeper *keeper, struct request *request)
 
 static int on_state_get(struct keeper *keeper, struct request *request)
 {
-	struct keeper_state *reply = request->reply;
-
-	if (!keeper->state_put)
-		return -ENODATA;
-	memcpy(reply->bytes, keeper->state.bytes, sizeof(reply->bytes));
-	return 0;
+	request->reply = &keeper->state;
+	return keeper->state_put ? 0 : -ENODATA;
 }
 
 static int on_state_put(struct keeper *keeper, struct request *request)
@@ -226,39 +222,45 @@ static int dispatch(struct keeper *keeper, struct request *request, uint16_t typ
 }
 
 /* Every reply has its full size, also where the status says that its fields mean nothing. */
-static int send_reply(struct keeper *keeper, struct connection *to, uint16_t type, int status,
-		      int fd)
+static int send_reply(struct connection *to, void *reply, uint16_t type, int status, int fd)
 {
 	uint32_t size = (uint32_t)keeper_reply_size(type);
+	struct frame_header *header = reply;
 
-	frame_init(&keeper->reply.header, FRAME_MAGIC_KEEPER, type, size);
-	keeper->reply.header.status = status;
-	return datagram_send(to->fd, keeper->reply.bytes, size, fd);
+	frame_init(header, FRAME_MAGIC_KEEPER, type, size);
+	header->status = status;
+	return datagram_send(to->fd, reply, size, fd);
 }
 
 int keeper_request(struct keeper *keeper, struct connection *from, size_t size)
 {
 	const struct frame_header *header = &keeper->frame.header;
+	uint16_t type = header->type;
 	struct request request = {
 		.from = from,
 		.frame = keeper->frame.bytes,
-		.reply = keeper->reply.bytes,
+		.reply = &keeper->reply,
 		.reply_fd = -1,
 		.now_ns = clock_boottime_ns(),
 	};
 	int r;
 
 	if (!frame_is_valid(keeper->frame.bytes, size, FRAME_MAGIC_KEEPER) ||
-	    keeper_request_size(header->type) != size || header->status != 0)
+	    keeper_request_size(type) != size || header->status != 0)
 		return -EBADMSG;
 
-	memset(keeper->reply.bytes, 0, keeper_reply_size(header->type));
-	r = permission_check(header->type, from->role, keeper_phase(keeper));
+	memset(&keeper->reply, 0, sizeof(keeper->reply));
+	r = permission_check(type, from->role, keeper_phase(keeper));
 	if (r == 0)
-		r = dispatch(keeper, &request, header->type);
-	if (r == NO_REPLY || keeper_reply_size(header->type) == 0)
+		r = dispatch(keeper, &request, type);
+	if (r == NO_REPLY || keeper_reply_size(type) == 0)
 		return 0;
-	return send_reply(keeper, from, header->type, r, request.reply_fd);
+	if (r < 0) {
+		/* The request has been read: its place is large enough for any reply. */
+		memset(keeper->frame.bytes, 0, sizeof(keeper->frame));
+		request.reply = keeper->frame.bytes;
+	}
+	return send_reply(from, request.reply, type, r, request.reply_fd);
 }
 
 void keeper_map_done(struct keeper *keeper, unsigned slot, int status)
@@ -272,7 +274,7 @@ void keeper_map_done(struct keeper *keeper, unsigned slot, int status)
 		shared_map_publish(keeper->shared, slot);
 	if (!agent)
 		return;
-	memset(keeper->reply.bytes, 0, sizeof(struct keeper_plain));
+	memset(&keeper->reply, 0, sizeof(keeper->reply));
 	/* An agent that takes no reply has closed its end, which the next turn sees. */
-	(void)send_reply(keeper, agent, KEEPER_MAP_ADD, status, -1);
+	(void)send_reply(agent, &keeper->reply, KEEPER_MAP_ADD, status, -1);
 }

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdint.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -24,23 +23,23 @@ static void *worker_main(void *argument)
 	return NULL;
 }
 
-/* A stack with a guard page below. mlockall(MCL_FUTURE) locks both; the guard holds nothing. */
+/* mlockall(MCL_FUTURE) locks all of it; the guard holds nothing. */
 static int stack_new(void **ret_stack)
 {
 	size_t guard = (size_t)sysconf(_SC_PAGESIZE);
-	uint8_t *area;
+	void *stack;
 
-	area = mmap(NULL, guard + WORKER_STACK_SIZE, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-	if (area == MAP_FAILED)
+	stack = mmap(NULL, WORKER_STACK_SIZE, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	if (stack == MAP_FAILED)
 		return -errno;
-	if (mprotect(area, guard, PROT_NONE) < 0 || munlock(area, guard) < 0) {
+	if (mprotect(stack, guard, PROT_NONE) < 0 || munlock(stack, guard) < 0) {
 		int r = -errno;
 
-		munmap(area, guard + WORKER_STACK_SIZE);
+		munmap(stack, WORKER_STACK_SIZE);
 		return r;
 	}
-	*ret_stack = area + guard;
+	*ret_stack = stack;
 	return 0;
 }
 
@@ -83,9 +82,7 @@ int worker_start(struct worker *worker, int done_fd)
 		return r;
 	r = thread_new(worker, stack);
 	if (r < 0) {
-		size_t guard = (size_t)sysconf(_SC_PAGESIZE);
-
-		munmap((uint8_t *)stack - guard, guard + WORKER_STACK_SIZE);
+		munmap(stack, WORKER_STACK_SIZE);
 		return r;
 	}
 	atomic_store(&worker->started, true);

@@ -7,8 +7,18 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-/* What a thread of ours needs: an ioctl or two. Below it lies a guard page, which is not locked. */
+/* The least that pthread_attr_setstack(3) takes. The lowest page of it is the guard, which is not
+ * locked; above it an ioctl or two and libc's own few KiB have three pages. */
+#if defined(__SANITIZE_ADDRESS__)
+#define WORKER_STACK_SIZE 262144
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WORKER_STACK_SIZE 262144
+#endif
+#endif
+#ifndef WORKER_STACK_SIZE
 #define WORKER_STACK_SIZE 16384
+#endif
 
 struct worker {
 	sem_t go;
