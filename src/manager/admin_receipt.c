@@ -21,7 +21,7 @@ int receipt_bundle_read(const char *text, size_t len, struct receipt_bundle *ret
 		{"format", JSON_MEMBER_TEXT, format, sizeof(format)},
 		{"report", JSON_MEMBER_BYTES, b->report, sizeof(b->report)},
 		{"vm_key", JSON_MEMBER_BYTES, b->vm_key, sizeof(b->vm_key)},
-		{"token", JSON_MEMBER_BYTES, b->token, sizeof(b->token)},
+		{"token", JSON_MEMBER_BYTES, b->token, sizeof(b->token), true},
 		{"lease", JSON_MEMBER_BYTES, b->lease, sizeof(b->lease), true},
 		{"verdict", JSON_MEMBER_BYTES, b->verdict, sizeof(b->verdict), true},
 		{"signing_keys", JSON_MEMBER_BYTES, b->signing_keys, sizeof(b->signing_keys)},
@@ -76,14 +76,21 @@ static int verify_admission(const struct receipt_bundle *bundle, struct receipt_
 {
 	int r;
 
-	r = sha256(bundle->report, sizeof(bundle->report), proof->admission);
-	if (r < 0)
-		return broken(error, "OpenSSL cannot compute SHA-256");
+	if (bytes_are_zero(bundle->token, TOKEN_SIZE))
+		return 0;
 	r = verify_token(bundle->token, "the admitting token", proof, &proof->token, error);
 	if (r < 0)
 		return r;
 	if (proof->token.verdict != VERDICT_ADMIT)
 		return broken(error, "the admitting token's verdict is not admit");
+	return 0;
+}
+
+static int verify_report(const struct receipt_bundle *bundle, struct receipt_proof *proof,
+			 char *error)
+{
+	if (!proof->token.verdict && !proof->verdict.verdict)
+		return broken(error, "no token in it is about the boot report");
 	if (boot_report_verify(bundle->report, sizeof(bundle->report), bundle->vm_key,
 			       &proof->report) < 0)
 		return broken(error,
@@ -233,6 +240,8 @@ int receipt_bundle_verify(const struct receipt_bundle *bundle,
 	int r;
 
 	memset(ret_proof, 0, sizeof(*ret_proof));
+	if (sha256(bundle->report, sizeof(bundle->report), ret_proof->admission) < 0)
+		return broken(error, "OpenSSL cannot compute SHA-256");
 	r = verify_signing_keys(bundle, root_public, ret_proof, error);
 	if (r < 0)
 		return r;
@@ -240,6 +249,9 @@ int receipt_bundle_verify(const struct receipt_bundle *bundle,
 	if (r < 0)
 		return r;
 	r = verify_verdict(bundle, ret_proof, error);
+	if (r < 0)
+		return r;
+	r = verify_report(bundle, ret_proof, error);
 	if (r < 0)
 		return r;
 	return verify_receipts(bundle, ret_proof, error);

@@ -4,6 +4,8 @@
  *	root key ──▶ set of signing keys ──▶ admitting token ──▶ boot report (admission is its
  *	SHA-256; signed by the VM's key and the boot's) ──▶ receipts, by the boot key, chained
  *
+ * A boot that was refused at once has no admitting token: then the verdict ties its report.
+ *
  * What it proves is who said what. That the VM did what its agent says is not attested. */
 #pragma once
 
@@ -22,7 +24,7 @@
 struct receipt_bundle {
 	uint8_t report[BOOT_REPORT_SIZE];
 	uint8_t vm_key[PUBLIC_KEY_SIZE];
-	uint8_t token[TOKEN_SIZE];   /* the admitting one */
+	uint8_t token[TOKEN_SIZE];   /* the admitting one; optional */
 	uint8_t lease[TOKEN_SIZE];   /* the last lease; optional */
 	uint8_t verdict[TOKEN_SIZE]; /* the shred token; optional */
 	uint8_t signing_keys[SIGNING_KEYS_SIZE];
@@ -42,8 +44,7 @@ struct receipt_proof {
 	uint8_t vm_key[PUBLIC_KEY_SIZE];
 	uint8_t admission[HASH_SIZE];
 	struct signing_keys set;
-	struct token token;
-	struct token verdict; /* .verdict 0: there is none */
+	struct token token, verdict; /* .verdict 0: there is none */
 	struct boot_report report;
 	enum receipt_anchor anchor;
 	size_t n_receipts;

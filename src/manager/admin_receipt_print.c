@@ -35,7 +35,10 @@ static void print_proven(const struct receipt_proof *proof, FILE *to)
 	fputs("Proven, from the root key:\n", to);
 	fprintf(to, "  %-14s epoch %" PRIu64 ", %" PRIu32 " keys, signed by the root key\n",
 		"signing keys", proof->set.epoch, proof->set.n_keys);
-	print_token(to, "admitting token", &proof->token);
+	if (proof->token.verdict)
+		print_token(to, "admitting token", &proof->token);
+	else
+		fprintf(to, "  %-14s it never was: the first answer was the verdict\n", "admitted");
 	fprintf(to, "  %-14s workspace %s, VM %s, agent %s, kernel %s\n", "boot report",
 		proof->report.workspace, proof->report.vm, proof->report.version,
 		proof->report.kernel);

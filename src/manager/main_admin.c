@@ -26,13 +26,21 @@ static const struct admin_option common_options[] = {
 	{"version", NULL, "print the version"},
 };
 
+static void format_words(const struct admin_command *command, char text[static 64])
+{
+	const char *first = command->arguments[0], *second = command->arguments[1];
+
+	snprintf(text, 64, "%s%s%s%s%s%s%s", command->object, command->verb ? " " : "",
+		 command->verb ? command->verb : "", first ? " " : "", first ? first : "",
+		 second ? " " : "", second ? second : "");
+}
+
 static void print_usage_line(FILE *to, const struct admin_command *command)
 {
-	fprintf(to, "emberlock-admin %s", command->object);
-	if (command->verb)
-		fprintf(to, " %s", command->verb);
-	for (size_t i = 0; i < ADMIN_ARGUMENTS_MAX && command->arguments[i]; i++)
-		fprintf(to, " %s", command->arguments[i]);
+	char words[64];
+
+	format_words(command, words);
+	fprintf(to, "emberlock-admin %s", words);
 	for (const struct admin_option *o = command->options; o->name; o++)
 		fprintf(to, o->required ? " --%s%s%s" : " [--%s%s%s]", o->name,
 			o->argument ? " " : "", o->argument ? o->argument : "");
@@ -58,14 +66,15 @@ static void print_common_options(void)
 /* OBJECT NULL: of all. */
 static void print_help(const char *object)
 {
-	puts("usage: emberlock-admin COMMAND [OPTION...]\n\nCommands:");
+	char words[64];
+
+	puts("usage: emberlock-admin COMMAND [OPTION...]\n\nCommands (each has --help):");
 	for (size_t i = 0; i < ELEMENTSOF(tables); i++) {
 		for (const struct admin_command *c = tables[i]; c->object; c++) {
 			if (object && strcmp(object, c->object) != 0)
 				continue;
-			printf("  ");
-			print_usage_line(stdout, c);
-			printf("      %s\n", c->help);
+			format_words(c, words);
+			printf("  %-26s %s\n", words, c->help);
 		}
 	}
 	print_common_options();
