@@ -70,6 +70,20 @@ int ready_set(const struct volume_config *config, const struct owner *owner,
 	return 0;
 }
 
+int volume_ready_again(const char *volume)
+{
+	char path[READY_PATH_SIZE], name[DM_NAME_MAX + 1];
+	struct map_info info;
+	int r;
+
+	ready_path(path, volume);
+	if (access(path, F_OK) < 0)
+		return -errno;
+	volume_dm_name(name, volume);
+	r = map_info(name, &info);
+	return r < 0 ? r : uevent_change(info.major, info.minor);
+}
+
 int ready_clear(const char *volume)
 {
 	char path[READY_PATH_SIZE];

@@ -47,6 +47,11 @@ int volume_map(const struct volume_job *job, char reason[static 256]);
  */
 int volume_unmap(const char *name, unsigned n_segments);
 
+/* For a volume of which it is not known whether volume_map() came to its end: 0 where it did (the
+ * ready file is the last thing it makes), and udev is told again; -ENOENT where it did not; or
+ * another negative errno. Uses libdevmapper. */
+int volume_ready_again(const char *volume);
+
 /* A volume of which the kernel holds at least one map. */
 struct volume_leftover {
 	char name[VOLUME_NAME_MAX + 1];
