@@ -244,6 +244,8 @@ void plan_continue(struct agent *a);
  * WORK_CLEAN). */
 void volume_start(struct agent *a, uint32_t index);
 void volume_undo(struct agent *a, uint32_t index, enum work_kind kind);
+/* Volume INDEX was MAPPING when an agent before ended: takes it as READY, or undoes it. */
+void volume_recover(struct agent *a, uint32_t index);
 /* FAILED, with its reason, on the page and where people look. */
 void volume_failed(struct agent *a, uint32_t index, const char *reason);
 /* A shred has begun: nothing is mapped any more. */

@@ -334,6 +334,8 @@ void keeper_shred(struct agent *a, enum reason reason)
 {
 	struct keeper_shred frame = {.reason = reason};
 
+	if (a->shred.begun) /* by the keeper itself: it would be told what it knows */
+		return;
 	keeper_post(a, &frame, KEEPER_SHRED, sizeof(frame));
 	a->shred.begun = true;
 }

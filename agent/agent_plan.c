@@ -238,9 +238,10 @@ static void work_begin(struct agent *a, uint32_t index)
 	struct state_volume *volume = &a->state.volumes[index];
 	struct plan_volume *planned = &a->carry.plan.volumes[index];
 
+	if (volume->state == VOLUME_MAPPING)
+		volume_recover(a, index);
 	switch ((enum volume_state)volume->state) {
-	case VOLUME_MAPPING:
-		volume_undo(a, index, WORK_UNDO);
+	case VOLUME_MAPPING: /* is being undone */
 		break;
 	case VOLUME_PLANNED:
 		a->carry.works[index].kind = WORK_WAIT;

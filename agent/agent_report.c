@@ -20,6 +20,7 @@
 #include "keys/hygiene.h"
 
 #define STATUS_SIZE_MAX 8192
+#define LEASE_MAX_MS	(24 * 3600 * 1000ull) /* the keeper takes no deadline beyond 25 hours */
 
 /* Whether process PID holds locked memory (VmLck of proc(5)'s status). */
 static bool memory_is_locked(int pid)

@@ -13,9 +13,9 @@
  *   exists, so a shred at any of these instants finds all keys. The next agent undoes by the page:
  *   the maps first, then KEEPER_MAP_REMOVE (-ENOENT where 2 had not come that far), then PLANNED.
  *   An instance is on the page before its key exists, so no key is ever derived twice.
- * - between 3 and 4: the volume is whole, but the page says MAPPING. Undoing it is right while
- *   nobody uses it. One that is used cannot be undone (-EBUSY), and then it was ready: step 4 is
- *   made up for.
+ * - between 3 and 4: the page says MAPPING, but the ready file, which is made last and whole, says
+ *   that the volume is whole; it may be in use. The next agent repeats the event that the worker may
+ *   not have come to, and makes up for step 4.
  * - within the undoing: all of it may be repeated.
  *
  * A worker dies with its agent (PR_SET_PDEATHSIG), and systemd starts the next agent when the unit's
@@ -149,10 +149,6 @@ static void undo_ended(struct agent *a, uint32_t index, enum work_kind kind, int
 	struct state_volume *volume = &a->state.volumes[index];
 	char reason[128];
 
-	if (r == -EBUSY && kind == WORK_UNDO) {
-		volume_ready(a, index);
-		return;
-	}
 	if (r < 0) {
 		snprintf(reason, sizeof(reason),
 			 "volume %s: what is left of it cannot be undone: %s", volume->name,
@@ -262,6 +258,14 @@ static int worker_fork(struct agent *a, uint32_t index, const struct volume_job 
 	work->result_fd = fds[0];
 	worker_watch(a, work);
 	return 0;
+}
+
+void volume_recover(struct agent *a, uint32_t index)
+{
+	if (volume_ready_again(a->state.volumes[index].name) == 0)
+		volume_ready(a, index);
+	else
+		volume_undo(a, index, WORK_UNDO);
 }
 
 void volume_undo(struct agent *a, uint32_t index, enum work_kind kind)
