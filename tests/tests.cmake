@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+# Unit tests, the model, the fuzzers and the replay of their corpora. Names in ctest: unit.NAME,
+# model.NAME, fuzz-replay.NAME; labels: unit, model, fuzz-replay.
+enable_testing()
+
+# emberlock_test(TARGET TEST LABEL ARGUMENT...): runs the executable TARGET as TEST.
+function(emberlock_test target test label)
+	add_test(NAME ${test} COMMAND ${target} ${ARGN})
+	set_tests_properties(${test} PROPERTIES LABELS ${label} TIMEOUT 300 SKIP_RETURN_CODE 77)
+endfunction()
+
+if(EMBERLOCK_TESTS)
+	pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+
+	# test_LIBRARY_WHAT.c is linked to src/LIBRARY and nothing beside it.
+	file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/unit/test_*.c)
+	foreach(source ${sources})
+		get_filename_component(target ${source} NAME_WE)
+		string(REGEX REPLACE "^test_([a-z]+)_.*$" "\\1" library ${target})
+		string(REGEX REPLACE "^test_" "unit." test ${target})
+		add_executable(${target} ${source})
+		target_link_libraries(${target} PRIVATE ${library} PkgConfig::CMOCKA)
+		emberlock_test(${target} ${test} unit)
+	endforeach()
+
+	file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/model/*.c)
+	foreach(source ${sources})
+		get_filename_component(target ${source} NAME_WE)
+		add_executable(${target} ${source})
+		target_link_libraries(${target} PRIVATE core)
+		emberlock_test(${target} model.${target} model)
+	endforeach()
+endif()
+
+# The parsers under the fuzzers need its instrumentation; the programs linked to them do not mind.
+if(EMBERLOCK_FUZZ)
+	foreach(library base core)
+		target_compile_options(${library} PRIVATE -fsanitize=fuzzer-no-link)
+		target_link_options(${library} INTERFACE -fsanitize=fuzzer-no-link)
+	endforeach()
+endif()
+
+file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_*.c)
+foreach(source ${sources})
+	get_filename_component(target ${source} NAME_WE)
+	string(REGEX REPLACE "^fuzz_" "" name ${target})
+	if(EMBERLOCK_FUZZ)
+		add_executable(${target} ${source})
+		target_compile_options(${target} PRIVATE -fsanitize=fuzzer)
+		target_link_options(${target} PRIVATE -fsanitize=fuzzer)
+		target_link_libraries(${target} PRIVATE core)
+	endif()
+	if(EMBERLOCK_TESTS)
+		add_executable(${target}_replay ${source} ${CMAKE_SOURCE_DIR}/tests/fuzz/replay.c)
+		target_link_libraries(${target}_replay PRIVATE core)
+		emberlock_test(${target}_replay fuzz-replay.${name} fuzz-replay
+			${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
+	endif()
+endforeach()
+if(EMBERLOCK_TESTS)
+	add_executable(corpus_seeds ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus_seeds.c)
+	target_link_libraries(corpus_seeds PRIVATE core)
+endif()
