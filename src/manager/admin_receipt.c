@@ -141,7 +141,7 @@ static int verify_anchor(const struct receipt_bundle *bundle, struct receipt_pro
 			return broken(error, "receipt 1: its reason is not the verdict's");
 		return 0;
 	}
-	if (is_managers_reason(first->reason))
+	if (is_managers_reason(first->reason) && first->kind == RECEIPT_KEYS)
 		return broken(error,
 			      "receipt 1: its reason is '%s', but it follows no such verdict",
 			      reason_name(first->reason));
@@ -160,6 +160,14 @@ static int verify_anchor(const struct receipt_bundle *bundle, struct receipt_pro
 	return r;
 }
 
+/* The keys' receipt, then closing ones; one alone may be either. */
+static bool kind_fits(const struct receipt_bundle *bundle, size_t at, enum receipt_kind kind)
+{
+	if (bundle->n_receipts == 1)
+		return true;
+	return kind == (at == 0 ? RECEIPT_KEYS : RECEIPT_CLOSING);
+}
+
 static int verify_receipt(const struct receipt_bundle *bundle, size_t at,
 			  struct receipt_proof *proof, char *error)
 {
@@ -169,7 +177,7 @@ static int verify_receipt(const struct receipt_bundle *bundle, size_t at,
 		return broken(error, "receipt %zu is not signed by the boot's key", at + 1);
 	if (!bytes_equal(receipt->admission, proof->admission, HASH_SIZE))
 		return broken(error, "receipt %zu is not about this boot report", at + 1);
-	if (receipt->kind != (at == 0 ? RECEIPT_KEYS : RECEIPT_CLOSING))
+	if (!kind_fits(bundle, at, receipt->kind))
 		return broken(error, "receipt %zu is of the wrong kind", at + 1);
 	if (at > 0 && receipt->reason != proof->receipts[0].reason)
 		return broken(error, "receipt %zu: its reason is not receipt 1's", at + 1);

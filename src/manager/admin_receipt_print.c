@@ -116,7 +116,7 @@ static void print_limits(const struct receipt_proof *proof, FILE *to)
 	      "  - A newer set may have revoked the signing key since.\n",
 	      to);
 	if (proof->anchor == RECEIPT_ANCHOR_UNKNOWN)
-		fputs("  - The last token that the VM accepted is not in the bundle.\n", to);
+		fputs("  - What its first receipt follows is not in the bundle.\n", to);
 	if (last->kind != RECEIPT_CLOSING)
 		fputs("  - The closing receipt did not come: what followed the keys is unknown.\n",
 		      to);

@@ -87,11 +87,13 @@ static json_t *hex_json(const uint8_t *bytes, size_t n)
 	return json_string(text);
 }
 
+/* In the order of the chain, which need not be that of arrival. */
 static int add_receipt(const struct store_receipt *receipt, void *userdata)
 {
-	return json_array_append_new(userdata, hex_json(receipt->bytes, sizeof(receipt->bytes))) < 0
-		       ? -ENOMEM
-		       : 0;
+	json_t *value = hex_json(receipt->bytes, sizeof(receipt->bytes));
+	size_t at = receipt->kind == RECEIPT_KEYS ? 0 : json_array_size(userdata);
+
+	return json_array_insert_new(userdata, at, value) < 0 ? -ENOMEM : 0;
 }
 
 static int add_token(json_t *bundle, const char *name, const uint8_t token[static TOKEN_SIZE])

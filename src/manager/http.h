@@ -12,7 +12,6 @@
 #include <stdint.h>
 
 struct manager;
-struct http_session;
 
 enum http_method { HTTP_GET, HTTP_POST, HTTP_PUT, HTTP_DELETE, HTTP_METHOD__MAX };
 
@@ -45,12 +44,6 @@ struct http_request {
 	 * reply. Replying after that is harmless. */
 	void (*on_gone)(struct http_request *request);
 	void *userdata; /* the handler's own */
-
-	/* http_server.c's own */
-	struct http_reply *reply;
-	struct http_session *session; /* NULL once the stream is gone */
-	int32_t stream_id;
-	unsigned references;
 };
 
 /* Answers REQUEST by one http_reply_x() call, or takes a reference with http_request_ref() and

@@ -18,6 +18,7 @@
 #include "manager/store.h"
 
 struct http_server;
+struct http_stream;
 struct leases;
 struct prober;
 struct signing;
@@ -42,10 +43,12 @@ struct manager {
 	struct prober *prober;
 	struct metrics *metrics;
 	struct http_server *vm_server, *admin_server;
-	sd_event_source *turn;	       /* commits, then lets the replies go */
-	struct http_request *finished; /* replies that wait for the commit */
+	sd_event_source *turn;	      /* commits, then lets the replies go */
+	uint64_t turn_ms;	      /* since when it is due; CLOCK_BOOTTIME, 0: it is not */
+	struct http_stream *finished; /* replies that wait for the commit */
 	unsigned n_finished;
-	char state[256]; /* the state directory */
+	int lock;	 /* keeps a second manager away from the state directory */
+	char state[256]; /* that directory */
 };
 
 /* Opens the store, the signing key and both listeners; the PKI must be there (pki_ensure()). Errors
@@ -53,6 +56,12 @@ struct manager {
 int manager_new(sd_event *event, const struct manager_options *options,
 		struct manager **ret_manager);
 struct manager *manager_free(struct manager *manager);
+/* For whoever wrote to the store or made a reply: a commit is due at the end of the turn. */
+void manager_turn_due(struct manager *manager);
+/* At the end of each piece of work: commits now where too much waits for it already. */
+void manager_turn_bound(struct manager *manager);
+/* Loads server.pem and the rest again, for new connections. */
+int manager_reload_tls(struct manager *manager);
 /* "127.0.0.1:PORT" of a listener, as bound. */
 void manager_address(const struct manager *manager, bool admin, char text[static 64]);
 
