@@ -18,7 +18,7 @@
  *	agent_watchdog.c   connection of emberlock-watchdog
  *	agent_control.c    connections of emberlockctl
  *	agent_status.c     what CONTROL_STATUS answers
- *	agent_pause.c      hypervisor pauses; agent_drift.c decides
+ *	agent_pause.c      hypervisor pauses
  *	agent_socket.c     listening sockets, users and groups
  *	agent_text.c       console, failure, rate-limited and escaped text
  */
@@ -30,8 +30,8 @@
 #include <systemd/sd-device.h>
 #include <systemd/sd-event.h>
 
-#include "agent_drift.h"
 #include "core/config.h"
+#include "core/drift.h"
 #include "core/frames.h"
 #include "core/plan.h"
 #include "core/retry.h"

@@ -251,7 +251,7 @@ static void work_begin(struct agent *a, uint32_t index)
 		break;
 	default:
 		planned->refusal = PLAN_MISSING;
-		snprintf(planned->reason, sizeof(planned->reason), "%s", volume->reason);
+		memcpy(planned->reason, volume->reason, sizeof(planned->reason));
 		if (volume->required)
 			agent_fail(a, "%s (Required=yes)", volume->reason);
 	}

@@ -104,9 +104,10 @@ static void receipts_over(struct agent *a)
 		return;
 	a->shred.over = true;
 	a->shred.exchange.number = 0;
-	keeper_receipt_sent(a);
 	agent_timer(a, &a->shred.timer, LEASE_NEVER, NULL);
+	/* First the page: once it is told, the keeper takes nothing more. */
 	lease_event(a, LEASE_EVENT_OFF, NULL, NULL);
+	keeper_receipt_sent(a);
 }
 
 static int on_resend(sd_event_source *s, uint64_t usec, void *userdata)

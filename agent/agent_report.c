@@ -103,7 +103,6 @@ static int report_sign(struct agent *a)
 		return r;
 	report_fill(a, &report);
 	r = boot_report_sign(a->vm_key, boot_key, &report, a->state.report);
-	a->vm_key = signing_key_free(a->vm_key);
 	registers_scrub();
 	return r;
 }
@@ -120,6 +119,8 @@ static void lease_begin(struct agent *a)
 	};
 	uint8_t admission[HASH_SIZE] = {0};
 
+	if (!a->state.reported && a->state.lease.number > 0)
+		return; /* an agent before has begun to wait */
 	if (a->state.reported && sha256(a->state.report, sizeof(a->state.report), admission) < 0) {
 		agent_exit(a, log_errno(-EIO, "admission"));
 		return;
@@ -161,6 +162,7 @@ void report_make(struct agent *a)
 		if (r < 0)
 			agent_fail(a, "the boot report cannot be signed: %s", strerror(-r));
 		a->state.reported = r == 0;
+		a->vm_key = signing_key_free(a->vm_key);
 	}
 	lease_begin(a);
 	control_notify(a);

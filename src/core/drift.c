@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tells a hypervisor's pause from two clocks. */
-#include "agent_drift.h"
+#include "core/drift.h"
 
 enum drift_result drift_look(struct drift *drift, int64_t rtc_s, uint64_t boottime_ns)
 {

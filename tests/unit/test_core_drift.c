@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pauses of the hypervisor: told once, after a second look, and never for what is none. */
+#include "core/drift.h"
+#include "unit.h"
+
+#define S 1000000000ull
+
+static void the_rounding_of_the_rtc_is_no_pause(void **state)
+{
+	struct drift drift = {0};
+
+	/* The RTC cuts off up to a second, and one look may meet it just before it turns. */
+	for (uint64_t t = 0; t < 3600; t += 10)
+		for (uint64_t ms = 0; ms < 1000; ms += 333)
+			assert_int_equal(drift_look(&drift, (int64_t)(1000 + t + (ms > 500)),
+						    t * S + ms * 1000000),
+					 DRIFT_NONE);
+}
+
+static void a_pause_is_confirmed_and_told_once(void **state)
+{
+	struct drift drift = {0};
+
+	assert_int_equal(drift_look(&drift, 1000, 0), DRIFT_NONE);
+	assert_int_equal(drift_look(&drift, 1010, 10 * S), DRIFT_NONE);
+	assert_int_equal(drift_look(&drift, 1050, 20 * S), DRIFT_SUSPECTED);
+	assert_int_equal(drift_look(&drift, 1051, 21 * S), DRIFT_PAUSE);
+	assert_int_equal(drift_look(&drift, 1061, 31 * S), DRIFT_NONE);
+	assert_int_equal(drift_look(&drift, 1091, 41 * S), DRIFT_SUSPECTED);
+	assert_int_equal(drift_look(&drift, 1092, 42 * S), DRIFT_PAUSE);
+}
+
+static void one_look_alone_is_no_pause(void **state)
+{
+	struct drift drift = {0};
+
+	assert_int_equal(drift_look(&drift, 1000, 0), DRIFT_NONE);
+	assert_int_equal(drift_look(&drift, 1070, 10 * S), DRIFT_SUSPECTED);
+	assert_int_equal(drift_look(&drift, 1011, 11 * S), DRIFT_NONE);
+	assert_int_equal(drift_look(&drift, 1021, 21 * S), DRIFT_NONE);
+}
+
+static void growth_of_more_than_two_seconds_counts(void **state)
+{
+	struct drift drift = {0};
+
+	assert_int_equal(drift_look(&drift, 1000, 0), DRIFT_NONE);
+	assert_int_equal(drift_look(&drift, 1012, 10 * S), DRIFT_NONE);
+	assert_int_equal(drift_look(&drift, 1025, 20 * S), DRIFT_SUSPECTED);
+}
+
+static void a_clock_set_back_is_no_pause(void **state)
+{
+	struct drift drift = {0};
+
+	assert_int_equal(drift_look(&drift, 100000, 0), DRIFT_NONE);
+	assert_int_equal(drift_look(&drift, 1000, 10 * S), DRIFT_NONE);
+	assert_int_equal(drift_look(&drift, 1010, 20 * S), DRIFT_NONE);
+	assert_int_equal(drift_look(&drift, 1030, 30 * S), DRIFT_SUSPECTED);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_rounding_of_the_rtc_is_no_pause),
+		cmocka_unit_test(a_pause_is_confirmed_and_told_once),
+		cmocka_unit_test(one_look_alone_is_no_pause),
+		cmocka_unit_test(growth_of_more_than_two_seconds_counts),
+		cmocka_unit_test(a_clock_set_back_is_no_pause),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
