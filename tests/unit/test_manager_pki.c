@@ -388,6 +388,28 @@ static void half_made_pairs_are_completed(void **state)
 	}
 }
 
+/* A certificate that was put into the other role's directory does not stay there. */
+static void misplaced_identity_is_renewed(void **state)
+{
+	char pem[8192], error[256];
+	X509 *read;
+	size_t n;
+
+	assert_int_equal(ensure(NULL, 0, NOW, error), 1);
+	n = remember("identities/operator/cert.pem", pem);
+	assert_int_equal(
+		file_write_atomic(path_of("identities/key-administrator/cert.pem"), pem, n, 0644),
+		0);
+	n = remember("identities/operator/key.pem", pem);
+	assert_int_equal(
+		file_write_atomic(path_of("identities/key-administrator/key.pem"), pem, n, 0600),
+		0);
+	assert_int_equal(ensure(NULL, 0, NOW, error), 0);
+	read = certificate("identities/key-administrator/cert.pem");
+	assert_int_equal(pki_certificate_role(read), PKI_ROLE_KEY_ADMINISTRATOR);
+	X509_free(read);
+}
+
 static void urls_are_told(void **state)
 {
 	char error[256], text[8192];
@@ -420,6 +442,7 @@ int main(void)
 		PKI_TEST(readable_key_is_refused),
 		PKI_TEST(swapped_key_is_refused),
 		PKI_TEST(half_made_pairs_are_completed),
+		PKI_TEST(misplaced_identity_is_renewed),
 		PKI_TEST(urls_are_told),
 	};
 
