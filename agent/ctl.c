@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* emberlockctl: asks agent and keeper, and looks at what a machine or an image lacks. */
+#include "ctl.h"
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/parse.h"
+
+static const struct command {
+	const char *name;
+	unsigned allowed; /* enum ctl_option */
+	bool word;	  /* takes one argument */
+	int (*run)(const struct ctl_options *options);
+	const char *help;
+} commands[] = {
+	{"status", OPTION_JSON, false, command_status,
+	 "status [--json]\n"
+	 "      the lease, the self-test and the volumes of this boot\n"},
+	{"volumes", OPTION_JSON, false, command_volumes,
+	 "volumes [--json]\n"
+	 "      the volumes alone\n"},
+	{"plan", OPTION_ROOT, false, command_plan,
+	 "plan [--root=DIR]\n"
+	 "      which disk each volume would take now, and what is refused\n"},
+	{"check", OPTION_ROOT | OPTION_KERNEL_CONFIG | OPTION_JSON, false, command_check,
+	 "check [--root=DIR] [--kernel-config=FILE] [--json]\n"
+	 "      what this machine, the image in DIR, or the kernel lacks\n"},
+	{"shred", OPTION_YES | OPTION_DRY_RUN, false, command_shred,
+	 "shred [--yes] [--dry-run]\n"
+	 "      destroys every key of this boot and powers the VM off\n"},
+	{"wait", OPTION_FOR | OPTION_TIMEOUT, false, command_wait,
+	 "wait [--for=admitted] [--timeout=TIME]\n"
+	 "      returns once the boot is admitted (0), has failed (3) or is shredding (4)\n"},
+	{"end", 0, true, command_end,
+	 "end poweroff|reboot\n"
+	 "      wipes every key and ends the VM; what the shutdown hook runs\n"},
+};
+
+static const struct option long_options[] = {
+	{"json", no_argument, NULL, OPTION_JSON},
+	{"root", required_argument, NULL, OPTION_ROOT},
+	{"kernel-config", required_argument, NULL, OPTION_KERNEL_CONFIG},
+	{"yes", no_argument, NULL, OPTION_YES},
+	{"dry-run", no_argument, NULL, OPTION_DRY_RUN},
+	{"for", required_argument, NULL, OPTION_FOR},
+	{"timeout", required_argument, NULL, OPTION_TIMEOUT},
+	{"help", no_argument, NULL, 'h' << 8},
+	{"version", no_argument, NULL, 'V' << 8},
+	{0},
+};
+
+static int help(void)
+{
+	puts("Usage: emberlockctl COMMAND [OPTION]...\n");
+	for (size_t i = 0; i < ELEMENTSOF(commands); i++)
+		printf("  %s", commands[i].help);
+	puts("\n  --help, --version\n\nSee emberlockctl(1).");
+	return EXIT_DONE;
+}
+
+static int usage(const char *what, const char *argument)
+{
+	fprintf(stderr, "emberlockctl: %s '%s'; see --help\n", what, argument);
+	return EXIT_USAGE;
+}
+
+/* 0, or an exit code. */
+static int option_take(struct ctl_options *options, int option)
+{
+	options->given |= (unsigned)option;
+	if (option == OPTION_ROOT)
+		options->root = strcmp(optarg, "/") == 0 ? "" : optarg;
+	else if (option == OPTION_KERNEL_CONFIG)
+		options->kernel_config = optarg;
+	else if (option == OPTION_FOR && strcmp(optarg, "admitted") != 0)
+		return usage("--for: nothing to wait for is called", optarg);
+	else if (option == OPTION_TIMEOUT && parse_duration(optarg, &options->timeout_ms) < 0)
+		return usage("--timeout: not a time:", optarg);
+	return 0;
+}
+
+static const char *option_name(unsigned bit)
+{
+	for (size_t i = 0; long_options[i].name; i++)
+		if (long_options[i].val == (int)bit)
+			return long_options[i].name;
+	return "";
+}
+
+static int run(const struct command *command, struct ctl_options *options, char **words)
+{
+	unsigned wrong = options->given & ~command->allowed;
+
+	if (wrong) {
+		fprintf(stderr, "emberlockctl: %s does not take --%s; see --help\n", command->name,
+			option_name(wrong & -wrong));
+		return EXIT_USAGE;
+	}
+	if (command->word && !words[0]) {
+		fprintf(stderr, "emberlockctl: %s needs an argument; see --help\n", command->name);
+		return EXIT_USAGE;
+	}
+	if (words[command->word])
+		return usage("unexpected argument", words[command->word]);
+	options->word = words[0];
+	return command->run(options);
+}
+
+int main(int argc, char **argv)
+{
+	struct ctl_options options = {.root = "", .timeout_ms = UINT64_MAX};
+	int c, r;
+
+	while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+		if (c == '?')
+			return EXIT_USAGE;
+		if (c == 'h' << 8)
+			return help();
+		if (c == 'V' << 8)
+			return puts("emberlockctl " EMBERLOCK_VERSION), EXIT_DONE;
+		r = option_take(&options, c);
+		if (r != 0)
+			return r;
+	}
+	if (optind == argc)
+		return fputs("emberlockctl: a command is needed; see --help\n", stderr), EXIT_USAGE;
+	for (size_t i = 0; i < ELEMENTSOF(commands); i++)
+		if (strcmp(argv[optind], commands[i].name) == 0)
+			return run(&commands[i], &options, argv + optind + 1);
+	return usage("unknown command", argv[optind]);
+}
