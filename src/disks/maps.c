@@ -52,19 +52,20 @@ static int task_run(struct dm_task *task)
 	return code > 0 ? -code : -EIO;
 }
 
-/* Runs a task that makes a uevent, and waits for udev, also after a failure: the library has then
- * completed the cookie itself. */
-static int task_run_udev(struct dm_task *task, uint16_t flags)
+/* After a failure the library has completed the cookie's share itself. */
+static int task_run_udev(struct dm_task *task, uint32_t *cookie, uint16_t flags)
 {
-	uint32_t cookie = 0;
-	int r;
-
-	if (!dm_task_set_cookie(task, &cookie, flags))
+	if (!dm_task_set_cookie(task, cookie, flags))
 		return -EIO;
-	r = task_run(task);
-	if (!dm_udev_wait(cookie) && r == 0)
-		r = -EIO;
-	return r;
+	return task_run(task);
+}
+
+int maps_settle(uint32_t *cookie)
+{
+	uint32_t taken = *cookie;
+
+	*cookie = 0;
+	return taken == 0 || dm_udev_wait(taken) ? 0 : -EIO;
 }
 
 int map_info(const char *name, struct map_info *ret_info)
@@ -121,7 +122,7 @@ int map_table(const char *name, const char *type, char table[static MAP_TABLE_SI
 }
 
 int map_create_linear(const char *name, const char *uuid, const struct map_stretch *stretches,
-		      size_t n)
+		      size_t n, uint32_t *cookie)
 {
 	_cleanup_task_ struct dm_task *task = NULL;
 	uint64_t start = 0;
@@ -142,7 +143,7 @@ int map_create_linear(const char *name, const char *uuid, const struct map_stret
 			return -ENOMEM;
 		start += stretches[i].length_sectors;
 	}
-	return task_run_udev(task, 0);
+	return task_run_udev(task, cookie, 0);
 }
 
 int map_suspend(const char *name)
@@ -158,7 +159,7 @@ int map_suspend(const char *name)
 	return task_run(task);
 }
 
-int map_resume(const char *name, bool udev_private)
+int map_resume_private(const char *name, uint32_t *cookie)
 {
 	_cleanup_task_ struct dm_task *task = NULL;
 	int r;
@@ -166,11 +167,10 @@ int map_resume(const char *name, bool udev_private)
 	r = task_new(DM_DEVICE_RESUME, name, &task);
 	if (r < 0)
 		return r;
-	/* What libcryptsetup sets for CRYPT_ACTIVATE_PRIVATE. */
-	return task_run_udev(task, udev_private ? DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG |
-							  DM_UDEV_DISABLE_DISK_RULES_FLAG |
-							  DM_UDEV_DISABLE_OTHER_RULES_FLAG
-						: 0);
+	return task_run_udev(task, cookie,
+			     DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG |
+				     DM_UDEV_DISABLE_DISK_RULES_FLAG |
+				     DM_UDEV_DISABLE_OTHER_RULES_FLAG);
 }
 
 int map_message(const char *name, const char *message)
@@ -189,6 +189,7 @@ int map_message(const char *name, const char *message)
 int map_remove(const char *name, const char *uuid)
 {
 	_cleanup_task_ struct dm_task *task = NULL;
+	_cleanup_cookie_ uint32_t cookie = 0;
 	struct map_info info;
 	int r;
 
@@ -205,7 +206,7 @@ int map_remove(const char *name, const char *uuid)
 		return r;
 	if (!dm_task_retry_remove(task))
 		return -EIO;
-	r = task_run_udev(task, 0);
+	r = task_run_udev(task, &cookie, 0);
 	return r == -ENXIO ? 0 : r;
 }
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Device-mapper maps, as far as this project needs them: a narrow face on libdevmapper. Calls that
- * make udev events wait until udev has dealt with them (cookies). All: 0 or negative errno. */
+/* Device-mapper maps, as far as this project needs them: a narrow face on libdevmapper. All: 0 or
+ * negative errno.
+ *
+ * A call with COOKIE makes a uevent that udev has yet to deal with. Several calls may share one
+ * cookie, which begins as 0; maps_settle() waits for all of them, and leaves 0. */
 #pragma once
 
 #include <stdbool.h>
@@ -38,12 +41,20 @@ int map_table(const char *name, const char *type, char table[static MAP_TABLE_SI
 
 /* Makes NAME of STRETCHES, one after the other. -EBUSY where the name or UUID exists. */
 int map_create_linear(const char *name, const char *uuid, const struct map_stretch *stretches,
-		      size_t n);
+		      size_t n, uint32_t *cookie);
 
 /* Without flushing, and without freezing a file system. */
 int map_suspend(const char *name);
-/* UDEV_PRIVATE: udev rules shall go on leaving it alone. */
-int map_resume(const char *name, bool udev_private);
+/* Udev rules shall leave it alone, as after CRYPT_ACTIVATE_PRIVATE. */
+int map_resume_private(const char *name, uint32_t *cookie);
+
+int maps_settle(uint32_t *cookie);
+static inline void cleanup_cookie(uint32_t *cookie)
+{
+	(void)maps_settle(cookie);
+}
+#define _cleanup_cookie_ __attribute__((cleanup(cleanup_cookie)))
+
 int map_message(const char *name, const char *message);
 
 /* Removes NAME if its UUID is UUID; tries for about 5 s while something (udev) has it open. 0 where

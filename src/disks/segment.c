@@ -85,7 +85,8 @@ static int activate(const struct volume_job *job, uint32_t number, const char *n
 
 /* Has the map take the same key again by reference: then no table, no ioctl and no heap holds it,
  * whoever reads the table (facts: a hex key in a table leaves copies at each DM_TABLE_STATUS). */
-static int reference_key(const char *name, const uint8_t key[static SEGMENT_KEY_SIZE])
+static int reference_key(const char *name, const uint8_t key[static SEGMENT_KEY_SIZE],
+			 uint32_t *cookie)
 {
 	char message[KEYRING_DESCRIPTION + 32];
 	int32_t serial;
@@ -104,7 +105,7 @@ static int reference_key(const char *name, const uint8_t key[static SEGMENT_KEY_
 		return r;
 	if (removed < 0)
 		return removed;
-	return map_resume(name, true);
+	return map_resume_private(name, cookie);
 }
 
 void segment_table_look(const char *table, bool *ret_referenced, unsigned *ret_major,
@@ -152,7 +153,8 @@ static int look(const struct volume_job *job, const char *name, char reason[stat
 
 /* All that happens while key bytes are in this process. */
 static int map_with_key(const struct volume_job *job, const uint8_t boot_key[static BOOT_KEY_SIZE],
-			uint32_t number, const char *name, char reason[static REASON_SIZE])
+			uint32_t number, const char *name, uint32_t *cookie,
+			char reason[static REASON_SIZE])
 {
 	uint8_t key[SEGMENT_KEY_SIZE];
 	int r;
@@ -165,7 +167,7 @@ static int map_with_key(const struct volume_job *job, const uint8_t boot_key[sta
 	if (r == 0)
 		r = activate(job, number, name, key, reason);
 	if (r == 0) {
-		r = reference_key(name, key);
+		r = reference_key(name, key, cookie);
 		if (r < 0)
 			(void)reason_errno(reason, r, "volume %s: the key of %s into the keyring",
 					   job->config->name, name);
@@ -176,7 +178,7 @@ static int map_with_key(const struct volume_job *job, const uint8_t boot_key[sta
 }
 
 int segment_map(const struct volume_job *job, const uint8_t boot_key[static BOOT_KEY_SIZE],
-		uint32_t number, char reason[static REASON_SIZE])
+		uint32_t number, uint32_t *cookie, char reason[static REASON_SIZE])
 {
 	char name[DM_NAME_MAX + 1];
 	sigset_t all, before;
@@ -186,7 +188,7 @@ int segment_map(const struct volume_job *job, const uint8_t boot_key[static BOOT
 	/* A signal's frame would save registers, and so key bytes, on the stack. */
 	(void)sigfillset(&all);
 	(void)sigprocmask(SIG_BLOCK, &all, &before);
-	r = map_with_key(job, boot_key, number, name, reason);
+	r = map_with_key(job, boot_key, number, name, cookie, reason);
 	(void)sigprocmask(SIG_SETMASK, &before, NULL);
 	if (r < 0)
 		return r;

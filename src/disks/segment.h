@@ -10,9 +10,9 @@
 
 /* Makes segment NUMBER of the job: derives its key, activates it, moves the key to a keyring
  * reference, looks whether that is so, and zeroes head and tail through it. No key byte is left in
- * this process, on an error neither. On an error the map may exist: segment_unmap(). */
+ * this process, on an error neither. On an error the map may exist: segment_unmap(). COOKIE: see disks/maps.h. */
 int segment_map(const struct volume_job *job, const uint8_t boot_key[static BOOT_KEY_SIZE],
-		uint32_t number, char reason[static REASON_SIZE]);
+		uint32_t number, uint32_t *cookie, char reason[static REASON_SIZE]);
 
 /* 0 also where it does not exist. */
 int segment_unmap(const char *volume, uint32_t number);

@@ -81,7 +81,8 @@ static int disk_claim(const struct volume_job *job, char reason[static REASON_SI
 	return 0;
 }
 
-static int segments_map(const struct volume_job *job, char reason[static REASON_SIZE])
+static int segments_map(const struct volume_job *job, uint32_t *cookie,
+			char reason[static REASON_SIZE])
 {
 	_cleanup_secret_ struct secret boot_key = {.bytes = NULL};
 	int r;
@@ -90,7 +91,7 @@ static int segments_map(const struct volume_job *job, char reason[static REASON_
 	if (r < 0)
 		return reason_errno(reason, r, "volume %s: the boot key", job->config->name);
 	for (uint32_t i = 0; i < job->n_segments; i++) {
-		r = segment_map(job, boot_key.bytes, i, reason);
+		r = segment_map(job, boot_key.bytes, i, cookie, reason);
 		if (r < 0)
 			return r;
 	}
@@ -98,7 +99,8 @@ static int segments_map(const struct volume_job *job, char reason[static REASON_
 }
 
 /* The volume's own map, over the segments one after the other. */
-static int upper_map(const struct volume_job *job, char reason[static REASON_SIZE])
+static int upper_map(const struct volume_job *job, uint32_t *cookie,
+		     char reason[static REASON_SIZE])
 {
 	char name[DM_NAME_MAX + 1], uuid[DM_NAME_MAX + 1];
 	struct map_stretch stretches[SEGMENTS_MAX];
@@ -119,7 +121,7 @@ static int upper_map(const struct volume_job *job, char reason[static REASON_SIZ
 	}
 	volume_dm_name(name, job->config->name);
 	volume_dm_uuid(uuid, job->config->name);
-	r = map_create_linear(name, uuid, stretches, job->n_segments);
+	r = map_create_linear(name, uuid, stretches, job->n_segments, cookie);
 	if (r < 0)
 		return reason_errno(reason, r, "volume %s: the map %s", job->config->name, name);
 	return 0;
@@ -128,14 +130,18 @@ static int upper_map(const struct volume_job *job, char reason[static REASON_SIZ
 static int carry_out(const struct volume_job *job, const struct owner *owner,
 		     char reason[static REASON_SIZE])
 {
+	_cleanup_cookie_ uint32_t cookie = 0;
 	int r;
 
-	r = segments_map(job, reason);
+	r = segments_map(job, &cookie, reason);
 	if (r < 0)
 		return r;
-	r = upper_map(job, reason);
+	r = upper_map(job, &cookie, reason);
 	if (r < 0)
 		return r;
+	r = maps_settle(&cookie);
+	if (r < 0)
+		return reason_errno(reason, r, "volume %s: waiting for udev", job->config->name);
 	r = content_make(job->config, owner, reason);
 	if (r < 0)
 		return r;

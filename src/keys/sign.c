@@ -12,7 +12,7 @@
 #include "base/cleanup.h"
 
 #define SIGNED_SIZE_MAX 8192
-#define DOMAIN_SIZE_MAX 64
+#define DOMAIN_SIZE_MAX 128
 
 struct signing_key {
 	EVP_PKEY *pkey;
