@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tests ask an Emberlock guest."""
+
+import json
+import re
+from typing import Any
+
+from .vm import VM
+
+OFF = r"emberlock: off: (\S+) \(code (\d+)\)"
+# Nothing of the image's own workload: its disks are other ones.
+QUIET = " systemd.mask=postgresql.service systemd.mask=postgresql-cluster.service"
+
+
+def status(vm: VM) -> dict[str, Any]:
+    return json.loads(vm.run("emberlockctl status --json").out)
+
+
+def wait_admitted(vm: VM, timeout: float = 180) -> dict[str, Any]:
+    """Waits until the boot is admitted; gives its status."""
+    vm.run(f"emberlockctl wait --timeout {int(timeout)}", timeout=timeout + 10)
+    return status(vm)
+
+
+def deadline(vm: VM) -> int:
+    """The deadline as the keeper's lease has it, CLOCK_BOOTTIME ns."""
+    return status(vm)["lease"]["deadline_ns"]
+
+
+def process_ids(vm: VM, program: str) -> list[int]:
+    """Of a program of ours, oldest first."""
+    script = f"for p in /proc/[0-9]*; do [ \"$(readlink $p/exe)\" = {program} ] && echo ${{p#/proc/}}; done; true"
+    return sorted(map(int, vm.run(script).text.split()))
+
+
+KEEPER, AGENT, WATCHDOG = (f"/usr/lib/emberlock/emberlock-{x}" for x in ("keeper", "agent", "watchdog"))
+
+
+def wait_shred(vm: VM, timeout: float = 120) -> tuple[str, int]:
+    """Waits for the end of the guest; gives the reason and code that its console named."""
+    off = vm.wait_off(timeout)
+    vm.console.join(5)
+    found = re.findall(OFF, vm.console.text)
+    assert off.reason == "guest-shutdown", f"it ended by {off.reason}"
+    assert found, "the console does not say why it went off"
+    return found[-1][0], int(found[-1][1])

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two boots of one machine: every kind of volume, lease, revocation, shred, receipt, what is left on the disks."""
+
+import argparse
+import hashlib
+from pathlib import Path
+
+from lib.checks import check, finish, note, work_directory
+from lib.disks import count_patterns
+from lib.guest import (AGENT, KEEPER, QUIET, WATCHDOG, process_ids, status, wait_admitted, wait_shred)
+from lib.world import VM, World, image_with, volume
+
+# Neither this text nor the guest's shell scripts hold the canary: the guest makes it from its halves.
+CANARY = "CANARY-" + hashlib.sha256(b"main").hexdigest()[:24]
+MAKE_CANARY = "printf 'CANARY-%s' $(printf main | sha256sum | cut -c1-24)"
+
+VOLUMES = {
+    "data": volume("ext4", "data", MountPoint="/data", Owner="postgres", Group="postgres", Mode="0750",
+                   MountOptions="noatime,nodev"),
+    "fast": volume("xfs", "fast", MountPoint="/fast"),
+    "swap": volume("swap", "swap", Priority="7"),
+    "block": volume("raw", "block", Owner="postgres", Mode="0600"),
+    # 300 MiB in segments of 64 MiB: five.
+    "many": volume("ext4", "many", MountPoint="/many", SegmentSize="64M"),
+    "blank": volume("ext4", "blank"),
+}
+DISKS = {"data": "1G", "fast": "1G", "swap": "512M", "block": "64M", "many": "300M", "blank": "64M", "control": "16M"}
+RAW_WAITS = """[Unit]
+Requires=dev-mapper-emberlock\\x2dblock.device
+After=dev-mapper-emberlock\\x2dblock.device
+DefaultDependencies=no
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/true
+[Install]
+WantedBy=multi-user.target
+"""
+LOCKED_MIB = {KEEPER: 2, AGENT: 20, WATCHDOG: 32}
+
+
+def first_boot(vm: VM, world: World) -> None:
+    with check("main/admitted"):
+        world.wait_state("vm1", "admitted")
+        s = wait_admitted(vm)
+        assert s["state"] == "ADMITTED" or s["state"] == "admitted", s["state"]
+        note(f"self-test: passed {s['self_test_passed']}, failed {s['self_test_failed']}")
+    with check("main/volumes ready"):
+        states = {v["name"]: (v["state"], v["segments"]) for v in status(vm)["volumes"]}
+        assert states == {name: ("ready", 5 if name == "many" else 1) for name in VOLUMES}, states
+    with check("main/ext4: mounted with its options, owner, mode"):
+        vm.run("systemctl start data.mount many.mount fast.mount; findmnt -n -o FSTYPE,OPTIONS /data | grep ext4.*nodev")
+        assert vm.run("stat -c '%U %G %a' /data").text == "postgres postgres 750"
+        assert vm.run("findmnt -n -o SOURCE /many").text == "/dev/mapper/emberlock-many"
+    with check("main/xfs: mounted"):
+        assert vm.run("findmnt -n -o FSTYPE /fast").text == "xfs"
+    with check("main/swap: in use with its priority"):
+        vm.run("systemctl start swap.target")
+        assert vm.run("swapon --show=PRIO --noheadings").text == "7", vm.run("swapon").text
+    with check("main/raw: owner, mode, and a unit that waits for it is active"):
+        assert vm.run("stat -L -c '%U %a' /dev/mapper/emberlock-block").text == "postgres 600"
+        vm.run("systemctl start raw-waits.service; systemctl is-active raw-waits.service")
+    with check("main/a volume without a mount point is ready for a unit too"):
+        vm.run("systemctl is-active 'dev-mapper-emberlock\\x2dblank.device'")
+    with check("main/tables: aes-xts, 4096-byte sectors, no workqueues, a reference and no key"):
+        tables = vm.run("dmsetup table --target crypt --showkeys").text.splitlines()
+        assert len(tables) == 10, tables
+        for table in tables:
+            assert " aes-xts-plain64 :64:logon:emberlock:" in table, table
+            for word in "sector_size:4096", "no_read_workqueue", "no_write_workqueue":
+                assert word in table, table
+    with check("main/keyrings hold no key of ours"):
+        assert "emberlock" not in vm.run("cat /proc/keys").text
+    with check("main/queues below are bounded"):
+        for disk in vm.run("dmsetup deps -o blkdevname $(dmsetup ls --target crypt | cut -f1)").text.splitlines():
+            name = disk.split("(")[1].rstrip(") ")
+            assert int(vm.run(f"cat /sys/block/{name}/queue/nr_requests").text) <= 16
+            assert int(vm.run(f"cat /sys/block/{name}/queue/max_sectors_kb").text) <= 128
+    for program, most in LOCKED_MIB.items():
+        with check(f"main/memory: {program.rsplit('/', 1)[1]} is locked, and within {most} MiB"):
+            ids = process_ids(vm, program)
+            assert len(ids) == (2 if program == KEEPER else 1), ids
+            for pid in ids:
+                text = vm.run(f"cat /proc/{pid}/status").text
+                fields = dict(line.split(":", 1) for line in text.splitlines())
+                locked = int(fields["VmLck"].split()[0]) / 1024
+                note(f"{program} {pid}: VmLck {locked:.2f} MiB")
+                assert 0 < locked <= most, locked
+                assert fields.get("CoreDumping", " 0").strip() == "0"
+    sockets(vm)
+
+
+def sockets(vm: VM) -> None:
+    """Each socket is tried by whom it is not for; the control is whom it is for."""
+    connect = ("perl -MSocket -e 'socket(S, PF_UNIX, SOCK_SEQPACKET, 0) or die; "
+               "connect(S, sockaddr_un($ARGV[0])) or exit 5; exit 0' ")
+    keeper, agent, control = (f"/run/emberlock/{x}.sock" for x in ("keeper/keeper", "watchdog/agent", "control/agent"))
+    with check("main/sockets: root connects to each (the control)"):
+        for path in keeper, agent, control:
+            vm.run(connect + path)
+    for who in "postgres", "emberlock-watchdog":
+        with check(f"main/sockets: {who} reaches none that is not its own"):
+            allowed = [agent] if who == "emberlock-watchdog" else []
+            for path in keeper, agent, control:
+                r = vm.run(f"setpriv --reuid {who} --regid {who} --clear-groups {connect}{path}", check=False)
+                assert r.status == (0 if path in allowed else 5), (path, r)
+    with check("main/sockets: root of another user namespace may not shred, nor ask the keeper"):
+        r = vm.run("unshare --user --map-root-user emberlockctl shred --yes", check=False)
+        assert r.status == 1 and b"ermi" in r.err, r
+        assert vm.run("unshare --user --map-root-user emberlockctl end poweroff", check=False).status != 0
+        assert vm.run("emberlockctl shred --dry-run").status == 0
+    with check("main/sockets: the group sees status, nobody else does"):
+        vm.run("setpriv --reuid nobody --regid emberlock --clear-groups emberlockctl status")
+        assert vm.run("setpriv --reuid nobody --regid nogroup --clear-groups emberlockctl status", check=False).status != 0
+
+
+def write_canaries(vm: VM) -> None:
+    vm.run(f"""
+        for d in /data /fast /many; do for i in 1 2 3 4; do
+            yes "$({MAKE_CANARY})" | head -c 4M >$d/file$i; done; done
+        yes "$({MAKE_CANARY})" | head -c 16M | dd of=/dev/mapper/emberlock-block bs=1M iflag=fullblock conv=fsync
+        yes "$({MAKE_CANARY})" | head -c 1M | dd of=/dev/disk/by-id/virtio-control bs=1M iflag=fullblock conv=fsync
+        ram=$(awk '/^MemTotal/ {{ print int($2 / 1024) + 60 }}' /proc/meminfo)
+        yes "$({MAKE_CANARY})" | head -c ${{ram}}M | tail -c ${{ram}}M | (read -r x; grep -q '[1-9]' /proc/swaps; cat) >/dev/null
+        sync -f /data /fast /many""", timeout=300)
+
+
+def revoke(vm: VM, world: World, boot: str) -> None:
+    with check(f"{boot}/revoked: keys go, VM off, receipt verifies"):
+        admission = status(vm)["admission"]
+        world.customer("disable", "cmk")
+        assert wait_shred(vm, 60) == ("revoked", 11)
+        said = world.verify_receipt(admission)
+        note("receipt: " + " / ".join(said.splitlines()))
+        assert world.boot_of("vm1")["class"] == "receipt"
+
+
+def key_pattern(vm: VM) -> None:
+    """The same plaintext at the same place in both boots, to compare what the disk holds."""
+    vm.run("head -c 4096 /dev/zero | dd of=/dev/mapper/emberlock-block bs=4096 seek=8000 conv=fsync oflag=direct")
+
+
+def ciphertext(vm: VM) -> bytes:
+    with vm.disk("block").open("rb") as f:
+        f.seek(8000 * 4096)
+        return f.read(4096)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--image", type=Path, required=True)
+    args = parser.parse_args()
+    with work_directory("main") as work, World(work) as world:
+        files = {f"/etc/emberlock/volumes.d/{name}.conf": text for name, text in VOLUMES.items()}
+        files |= {f"/etc/emberlock/volumes.d/{name}.conf": "" for name in ("pgdata", "pgtemp")}
+        files["/etc/systemd/system/raw-waits.service"] = RAW_WAITS
+        image = image_with(args.image, work / "image", files)
+        guest = {"work": work / "vm1", "image": image, "disks": DISKS, "credentials": world.enrol("vm1"),
+                 "append": QUIET, "memory": 640}
+
+        with VM(**guest) as vm:
+            first_boot(vm, world)
+            write_canaries(vm)
+            key_pattern(vm)
+            revoke(vm, world, "main")
+            first = ciphertext(vm)
+        with check("main/disks: the canary is on the control disk, and on no other"):
+            images = {name: count_patterns(vm.disk(name), [CANARY.encode()])[CANARY.encode()] for name in DISKS}
+            note(f"canaries: {images}")
+            assert images.pop("control") > 10000 and not any(images.values()), images
+
+        with check("main/a revoked workspace: the next boot is refused and powers off, with its own code"):
+            with VM(**guest) as vm:
+                assert wait_shred(vm, 180) == ("revoked", 11)
+
+        world.customer("enable", "cmk")
+        world.admin("key", "clear", "key")
+        with VM(**guest) as vm:
+            with check("main/second boot: admitted, another key, old content unreadable"):
+                world.wait_state("vm1", "admitted")
+                wait_admitted(vm)
+                found = vm.run("grep -c -a CANARY- /dev/mapper/emberlock-block", check=False, timeout=120).text
+                assert found == "0", found
+                assert vm.run("ls -A /data /fast/ | grep -c file", check=False).text == "0"
+                key_pattern(vm)
+                second = ciphertext(vm)
+                assert first != second and first != bytes(4096) != second
+            with check("main/operator: emberlockctl shred"):
+                admission = status(vm)["admission"]
+                vm.channel.start("emberlockctl shred --yes")
+                assert wait_shred(vm, 60) == ("operator", 14)
+                world.verify_receipt(admission)
+    finish()
+
+
+main()
