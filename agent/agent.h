@@ -90,7 +90,8 @@ struct agent_work {
 
 /* Carrying out the plan. */
 struct agent_carry {
-	bool settled; /* every volume is READY or FAILED */
+	bool settled;  /* every volume is READY or FAILED */
+	bool look_due; /* once no worker runs */
 	int boot_key_fd;
 	sd_device_monitor *monitor;
 	sd_event_source *look, *timer;

@@ -114,11 +114,28 @@ static int look(struct agent *a)
 	return r;
 }
 
+static bool workers_run(const struct agent *a)
+{
+	for (uint32_t i = 0; i < a->state.n_volumes; i++) {
+		enum work_kind kind = a->carry.works[i].kind;
+
+		if (kind == WORK_MAP || kind == WORK_UNDO || kind == WORK_CLEAN)
+			return true;
+	}
+	return false;
+}
+
+/* To look at a disk is to claim it for a moment, which a worker that needs it then would take for
+ * somebody else's use: the look waits until the workers have ended. */
 static int on_look(sd_event_source *s, void *userdata)
 {
 	struct agent *a = userdata;
-	int r = a->shred.begun ? 0 : look(a);
+	int r;
 
+	a->carry.look_due = workers_run(a);
+	if (a->carry.look_due || a->shred.begun)
+		return 0;
+	r = look(a);
 	if (r < 0) {
 		char reason[128];
 
@@ -162,15 +179,13 @@ static int monitor_start(struct agent *a)
 	return r < 0 ? r : sd_device_monitor_start(c->monitor, on_block_device, a);
 }
 
-static void settle(struct agent *a)
+/* For the report: the plan as it was carried out, and its hash. */
+static void plan_tell(struct agent *a)
 {
 	struct agent_carry *c = &a->carry;
 	int n = plan_print(&c->plan, c->disks, c->text, sizeof(c->text));
 	char hex[2 * HASH_SIZE + 1], *line, *rest = c->text;
 
-	c->monitor = sd_device_monitor_unref(c->monitor);
-	c->look = sd_event_source_disable_unref(c->look);
-	c->timer = sd_event_source_disable_unref(c->timer);
 	if (n < 0 || sha256(c->text, (size_t)n, c->hash) < 0) {
 		agent_fail(a, "the plan cannot be printed: %s", strerror(n < 0 ? -n : EIO));
 	} else {
@@ -180,6 +195,17 @@ static void settle(struct agent *a)
 			if (*line)
 				log_info("plan: %s", line);
 	}
+}
+
+static void settle(struct agent *a)
+{
+	struct agent_carry *c = &a->carry;
+
+	c->monitor = sd_device_monitor_unref(c->monitor);
+	c->look = sd_event_source_disable_unref(c->look);
+	c->timer = sd_event_source_disable_unref(c->timer);
+	if (!a->state.reported)
+		plan_tell(a);
 	c->settled = true;
 	report_make(a);
 }
@@ -188,19 +214,21 @@ void plan_continue(struct agent *a)
 {
 	struct agent_carry *c = &a->carry;
 	uint64_t next = LEASE_NEVER;
-	bool busy = false;
+	bool waits = false, run = workers_run(a);
 
 	if (c->settled)
 		return;
 	for (uint32_t i = 0; i < a->state.n_volumes; i++) {
 		const struct agent_work *work = &c->works[i];
 
-		busy |= work->kind != WORK_NONE && work->kind != WORK_ABANDON;
+		waits |= work->kind == WORK_WAIT;
 		if (work->kind == WORK_WAIT && work->wait_until_ns < next)
 			next = work->wait_until_ns;
 	}
 	agent_timer(a, &c->timer, next, on_waited);
-	if (!busy)
+	if (c->look_due && !run)
+		sd_event_source_set_enabled(c->look, SD_EVENT_ONESHOT);
+	if (!waits && !run)
 		settle(a);
 }
 
@@ -247,7 +275,8 @@ static void work_begin(struct agent *a, uint32_t index)
 		a->carry.works[index].kind = WORK_WAIT;
 		break;
 	case VOLUME_READY:
-		ready_replan(a, index);
+		if (!a->state.reported)
+			ready_replan(a, index);
 		break;
 	default:
 		planned->refusal = PLAN_MISSING;
