@@ -278,6 +278,9 @@ void check_command_line(struct check *check, const char *name, const char *text)
 			    "%s: panic=1: without it a dead kernel holds keys until someone resets "
 			    "it",
 			    name);
+	/* A running system is asked itself. */
+	if (check->running)
+		return;
 	v = word_value(text, "secretmem.enable", value, sizeof(value));
 	if (!v || strcmp(v, "1") != 0)
 		finding_add(check, FINDING_WARNING, AREA,

@@ -128,10 +128,11 @@ static void check_self_test(struct check *check)
 	disks_self_test(&check->agent, check->volumes, check->n_volumes, &passed, &failed);
 	if (failed & SELF_TEST_KEYS_REFERENCED)
 		finding_add(check, FINDING_MISSING, AREA,
-			    "a segment's table holds its key, instead of naming one");
+			    "not seen that every segment's table names its key and holds none");
 	if (failed & SELF_TEST_QUEUES_BOUNDED)
 		finding_add(check, FINDING_MISSING, AREA,
-			    "a disk's queue is longer than QueueRequests= and QueueMaxKiB=");
+			    "not seen that every disk's queue is within QueueRequests= and "
+			    "QueueMaxKiB=");
 	if (failed & SELF_TEST_PANIC)
 		finding_add(check, FINDING_WARNING, AREA,
 			    "kernel.panic is 0: a dead kernel holds keys until someone resets it");
