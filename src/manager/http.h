@@ -68,10 +68,6 @@ struct http_request *http_request_unref(struct http_request *request);
 bool http_request_query(const struct http_request *request, const char *name, char *text,
 			size_t size);
 
-/* The body as a JSON object; duplicate keys are refused. On error the request has been answered
- * with 400, and -EBADMSG is returned. The caller drops the reference. */
-int http_request_json(struct http_request *request, json_t **ret_object);
-
 /* One of these, once a request. STATUS is any of 200 to 599. BYTES are copied. */
 void http_reply_bytes(struct http_request *request, unsigned status, const char *content_type,
 		      const void *bytes, size_t n);

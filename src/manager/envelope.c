@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The key hierarchy: CMK wraps KEK. */
+#include "manager/envelope.h"
+
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "keys/sign.h"
+
+#define KEK_CHECK_DOMAIN "emberlock v1 kek check"
+
+/* Plaintexts of one call, in one locked piece. */
+struct plain {
+	uint8_t made[KEK_SIZE];
+	uint8_t hashed[sizeof(KEK_CHECK_DOMAIN) + KEK_SIZE];
+	uint8_t unwrapped[KMS_PLAIN_MAX];
+};
+
+static void outcome(struct kms_outcome *ret, enum kms_class class, const char *code)
+{
+	ret->class = class;
+	snprintf(ret->code, sizeof(ret->code), "%s", code);
+}
+
+/* NULL with the outcome set. */
+static struct plain *plain_new(struct kms_outcome *ret_outcome)
+{
+	void *memory;
+	int r = locked_new(sizeof(struct plain), &memory);
+
+	if (r < 0) {
+		outcome(ret_outcome, KMS_UNAVAILABLE, "cannot lock memory (LimitMEMLOCK=)");
+		return NULL;
+	}
+	return memory;
+}
+
+static const struct kms_provider *provider_of(const struct kms_key *key, struct kms_outcome *ret)
+{
+	const struct kms_provider *provider = kms_provider_find(key->provider);
+
+	if (!provider)
+		outcome(ret, KMS_MISCONFIGURED, "no such provider");
+	return provider;
+}
+
+static struct kms_context kek_context(const char *workspace)
+{
+	return (struct kms_context){
+		.n = 2,
+		.pairs = {{"purpose", "emberlock-kek"}, {"workspace", workspace}},
+	};
+}
+
+static int kek_check(struct plain *plain, const uint8_t *kek, uint8_t ret_check[static HASH_SIZE])
+{
+	memcpy(plain->hashed, KEK_CHECK_DOMAIN, sizeof(KEK_CHECK_DOMAIN));
+	memcpy(plain->hashed + sizeof(KEK_CHECK_DOMAIN), kek, KEK_SIZE);
+	return sha256(plain->hashed, sizeof(plain->hashed), ret_check);
+}
+
+/* Leaves the KEK in PLAIN->unwrapped. */
+static void unwrap(struct plain *plain, const struct kms_key *key, const char *workspace,
+		   const struct envelope_kek *kek, struct kms_outcome *ret)
+{
+	const struct kms_provider *provider = provider_of(key, ret);
+	const struct kms_context context = kek_context(workspace);
+	uint8_t check[HASH_SIZE];
+	size_t n;
+
+	if (!provider)
+		return;
+	provider->unwrap(key, &context, kek->blob, kek->size, plain->unwrapped, &n, ret);
+	if (ret->class != KMS_OK)
+		return;
+	if (n != KEK_SIZE || kek_check(plain, plain->unwrapped, check) < 0 ||
+	    !bytes_equal(check, kek->check, HASH_SIZE))
+		outcome(ret, KMS_CORRUPT, "the unwrapped key is not the workspace's");
+}
+
+void envelope_unwrap(const struct kms_key *key, const char *workspace,
+		     const struct envelope_kek *kek, struct kms_outcome *ret_outcome)
+{
+	struct plain *plain = plain_new(ret_outcome);
+
+	if (!plain)
+		return;
+	unwrap(plain, key, workspace, kek, ret_outcome);
+	locked_free(plain, sizeof(*plain));
+}
+
+/* Wraps PLAIN->made and unwraps it again. */
+static void round_trip(struct plain *plain, const struct kms_key *key,
+		       const struct kms_context *context, uint8_t *blob, size_t *ret_n,
+		       struct kms_outcome *ret)
+{
+	const struct kms_provider *provider = provider_of(key, ret);
+	size_t n;
+
+	if (!provider)
+		return;
+	provider->wrap(key, context, plain->made, KEK_SIZE, blob, ret_n, ret);
+	if (ret->class != KMS_OK)
+		return;
+	provider->unwrap(key, context, blob, *ret_n, plain->unwrapped, &n, ret);
+	if (ret->class != KMS_OK)
+		return;
+	if (n != KEK_SIZE || !bytes_equal(plain->made, plain->unwrapped, KEK_SIZE))
+		outcome(ret, KMS_CORRUPT, "what was unwrapped is not what was wrapped");
+}
+
+static bool fresh(struct plain *plain, struct kms_outcome *ret)
+{
+	if (RAND_priv_bytes(plain->made, KEK_SIZE) == 1)
+		return true;
+	outcome(ret, KMS_UNAVAILABLE, "no random bytes");
+	return false;
+}
+
+void envelope_make(const struct kms_key *key, const char *workspace, const struct kms_key *old_key,
+		   const struct envelope_kek *old, struct envelope_kek *ret_kek,
+		   struct kms_outcome *ret_outcome)
+{
+	struct plain *plain = plain_new(ret_outcome);
+	const struct kms_context context = kek_context(workspace);
+	bool have;
+
+	if (!plain)
+		return;
+	if (old_key) {
+		unwrap(plain, old_key, workspace, old, ret_outcome);
+		have = ret_outcome->class == KMS_OK;
+		memcpy(plain->made, plain->unwrapped, KEK_SIZE);
+	} else {
+		have = fresh(plain, ret_outcome);
+	}
+	if (have)
+		round_trip(plain, key, &context, ret_kek->blob, &ret_kek->size, ret_outcome);
+	if (have && ret_outcome->class == KMS_OK &&
+	    kek_check(plain, plain->made, ret_kek->check) < 0)
+		outcome(ret_outcome, KMS_UNAVAILABLE, "SHA-256 failed");
+	locked_free(plain, sizeof(*plain));
+}
+
+void envelope_pair(const struct kms_key *key, const char *workspace, const char *vm,
+		   const char *boot, uint8_t blob[static KMS_BLOB_MAX], size_t *ret_n,
+		   struct kms_outcome *ret_outcome)
+{
+	const struct kms_context context = {
+		.n = 3,
+		.pairs = {{"workspace", workspace}, {"vm", vm}, {"boot", boot}},
+	};
+	struct plain *plain = plain_new(ret_outcome);
+
+	if (!plain)
+		return;
+	if (fresh(plain, ret_outcome))
+		round_trip(plain, key, &context, blob, ret_n, ret_outcome);
+	locked_free(plain, sizeof(*plain));
+}
+
+void envelope_prove(const struct kms_key *key, const char *name, struct kms_outcome *ret_outcome)
+{
+	const struct kms_context context = {
+		.n = 2,
+		.pairs = {{"purpose", "emberlock-check"}, {"key", name}},
+	};
+	struct plain *plain = plain_new(ret_outcome);
+	uint8_t blob[KMS_BLOB_MAX];
+	size_t n;
+
+	if (!plain)
+		return;
+	if (fresh(plain, ret_outcome))
+		round_trip(plain, key, &context, blob, &n, ret_outcome);
+	locked_free(plain, sizeof(*plain));
+}

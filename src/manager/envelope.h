@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The key hierarchy: CMK wraps KEK. Blocking: called by jobs of the KMS pool only.
+ *
+ * A workspace's KEK is 32 random bytes, stored wrapped under the context {purpose, workspace}; what
+ * is unwrapped lives in locked memory for the length of a call. A check value tells the right KEK. */
+#pragma once
+
+#include "core/limits.h"
+#include "manager/kms/kms.h"
+#include "manager/store.h"
+
+#define KEK_SIZE 32
+
+struct envelope_kek {
+	uint8_t blob[KMS_BLOB_MAX];
+	size_t size;
+	uint8_t check[HASH_SIZE];
+};
+
+/* A real unwrap of the workspace's KEK: what health means. KMS_CORRUPT where it is not the one. */
+void envelope_unwrap(const struct kms_key *key, const char *workspace,
+		     const struct envelope_kek *kek, struct kms_outcome *ret_outcome);
+
+/* A fresh KEK under KEY, or, where OLD_KEY is given, the one of OLD unwrapped by OLD_KEY. Unwrapped
+ * again under KEY before it counts. */
+void envelope_make(const struct kms_key *key, const char *workspace, const struct kms_key *old_key,
+		   const struct envelope_kek *old, struct envelope_kek *ret_kek,
+		   struct kms_outcome *ret_outcome);
+
+/* Encrypts and decrypts 32 fresh bytes under the context {workspace, VM, boot}: the two lines of an
+ * admission in the customer's own audit log. */
+void envelope_pair(const struct kms_key *key, const char *workspace, const char *vm,
+		   const char *boot, uint8_t blob[static KMS_BLOB_MAX], size_t *ret_n,
+		   struct kms_outcome *ret_outcome);
+
+/* The same for a key configuration that nothing is bound to. */
+void envelope_prove(const struct kms_key *key, const char *name, struct kms_outcome *ret_outcome);

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The manager as a whole: its parts made and freed in order, and the turn of its loop.
+ *
+ * What the events of a turn wrote is one transaction; their replies leave after its commit. */
+#include "manager/manager.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "manager/http_server.h"
+#include "manager/leases.h"
+#include "manager/metrics.h"
+#include "manager/prober.h"
+#include "manager/routes_vm.h"
+#include "manager/signing.h"
+#include "manager/tls.h"
+
+#define KMS_WORKERS 8
+
+static uint64_t now_ms(void)
+{
+	return clock_boottime_ns() / NSEC_PER_MSEC;
+}
+
+static void turn(struct manager *manager)
+{
+	bool dirty = store_is_dirty(manager->store);
+	int r = store_commit(manager->store);
+
+	manager->turn_ms = 0;
+	if (dirty)
+		metrics_count(manager, r < 0 ? METRIC_COMMITS_FAILED : METRIC_COMMITS);
+	http_send_finished(manager, r);
+}
+
+static int on_turn(sd_event_source *source, void *userdata)
+{
+	turn(userdata);
+	return 0;
+}
+
+void manager_turn_due(struct manager *manager)
+{
+	if (manager->turn_ms > 0)
+		return;
+	manager->turn_ms = now_ms();
+	sd_event_source_set_enabled(manager->turn, SD_EVENT_ONESHOT);
+}
+
+void manager_turn_bound(struct manager *manager)
+{
+	if (manager->n_finished >= HTTP_TURN_REPLIES_MAX ||
+	    (manager->turn_ms > 0 && now_ms() - manager->turn_ms >= HTTP_TURN_MS))
+		turn(manager);
+}
+
+static void on_store_opened(void *userdata)
+{
+	manager_turn_due(userdata);
+}
+
+/* Two managers on one store would each think themselves the only one. */
+static int lock_state(struct manager *manager)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/manager.lock", manager->state);
+	manager->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (manager->lock < 0)
+		return log_errno(-errno, "%s", path);
+	if (flock(manager->lock, LOCK_EX | LOCK_NB) < 0)
+		return log_errno(-errno, "%s: another manager runs on this state directory", path);
+	return 0;
+}
+
+static int open_state(struct manager *manager, const struct manager_options *options)
+{
+	char path[512];
+	int r;
+
+	if ((size_t)snprintf(manager->state, sizeof(manager->state), "%s", options->state) >=
+	    sizeof(manager->state))
+		return log_errno(-ENAMETOOLONG, "%s", options->state);
+	r = lock_state(manager);
+	if (r < 0)
+		return r;
+	snprintf(path, sizeof(path), "%s/manager.db", manager->state);
+	r = store_open(path, &manager->store);
+	if (r < 0)
+		return log_errno(r, "%s", path);
+	r = signing_open(manager->state, manager->store, &manager->signing);
+	if (r < 0)
+		return r;
+	store_on_open(manager->store, on_store_opened, manager);
+	return 0;
+}
+
+static int add_turn(struct manager *manager)
+{
+	int r = sd_event_add_defer(manager->event, &manager->turn, on_turn, manager);
+
+	if (r < 0)
+		return r;
+	sd_event_source_set_enabled(manager->turn, SD_EVENT_OFF);
+	return sd_event_source_set_priority(manager->turn, SD_EVENT_PRIORITY_IDLE);
+}
+
+static int add_parts(struct manager *manager, const struct manager_options *options)
+{
+	int r;
+
+	manager->metrics = calloc(1, sizeof(*manager->metrics));
+	if (!manager->metrics)
+		return -ENOMEM;
+	r = add_turn(manager);
+	if (r < 0)
+		return r;
+	r = open_state(manager, options);
+	if (r < 0)
+		return r;
+	r = kms_pool_new(manager->event,
+			 options->kms_workers > 0 ? options->kms_workers : KMS_WORKERS,
+			 &manager->kms);
+	if (r < 0)
+		return r;
+	r = leases_new(manager, &manager->leases);
+	return r < 0 ? r : prober_new(manager, &manager->prober);
+}
+
+static int add_server(struct manager *manager, const struct manager_options *options, bool admin,
+		      struct http_server **ret_server)
+{
+	struct http_server_options server = {
+		.manager = manager,
+		.event = manager->event,
+		.address = admin ? options->admin_listen : options->listen,
+		.mutual = admin,
+		.routes = admin ? options->admin_routes : vm_routes,
+		.n_routes = admin ? options->n_admin_routes : vm_routes_n,
+		.max_connections = options->max_connections > 0 ? options->max_connections
+								: HTTP_CONNECTIONS_MAX,
+	};
+	int r;
+
+	r = tls_context_new(manager->state, admin, &server.tls);
+	if (r < 0)
+		return r;
+	r = http_server_new(&server, ret_server);
+	SSL_CTX_free(server.tls);
+	return r;
+}
+
+static void cleanup_manager(struct manager **manager)
+{
+	*manager = manager_free(*manager);
+}
+
+int manager_new(sd_event *event, const struct manager_options *options,
+		struct manager **ret_manager)
+{
+	_cleanup_(cleanup_manager) struct manager *manager = calloc(1, sizeof(*manager));
+	int r;
+
+	if (!manager)
+		return -ENOMEM;
+	manager->lock = -1;
+	manager->event = sd_event_ref(event);
+	r = add_parts(manager, options);
+	if (r == 0)
+		r = add_server(manager, options, false, &manager->vm_server);
+	if (r == 0)
+		r = add_server(manager, options, true, &manager->admin_server);
+	if (r < 0)
+		return r;
+	*ret_manager = TAKE_PTR(manager);
+	return 0;
+}
+
+struct manager *manager_free(struct manager *manager)
+{
+	if (!manager)
+		return NULL;
+	if (manager->store)
+		turn(manager);
+	http_server_free(manager->vm_server);
+	http_server_free(manager->admin_server);
+	kms_pool_free(manager->kms);
+	prober_free(manager->prober);
+	leases_free(manager->leases);
+	signing_free(manager->signing);
+	store_free(manager->store);
+	sd_event_source_disable_unref(manager->turn);
+	sd_event_unref(manager->event);
+	cleanup_close(&manager->lock);
+	free(manager->metrics);
+	free(manager);
+	return NULL;
+}
+
+int manager_reload_tls(struct manager *manager)
+{
+	SSL_CTX *vm, *admin;
+	int r;
+
+	r = tls_context_new(manager->state, false, &vm);
+	if (r < 0)
+		return r;
+	r = tls_context_new(manager->state, true, &admin);
+	if (r == 0) {
+		http_server_set_tls(manager->vm_server, vm);
+		http_server_set_tls(manager->admin_server, admin);
+		SSL_CTX_free(admin);
+	}
+	SSL_CTX_free(vm);
+	return r;
+}
+
+void manager_address(const struct manager *manager, bool admin, char text[static 64])
+{
+	http_server_address(admin ? manager->admin_server : manager->vm_server, text);
+}

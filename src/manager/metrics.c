@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Counters as Prometheus text (exposition format 0.0.4), without names of tenants. */
+#include "manager/metrics.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "manager/http_server.h"
+#include "manager/leases.h"
+#include "manager/manager.h"
+
+static const struct {
+	const char *name, *help;
+} texts[METRIC__MAX] = {
+	[METRIC_CONNECTIONS_REFUSED] = {"connections_refused", "Connections above the limit."},
+	[METRIC_REQUESTS_BAD] = {"requests_bad", "Malformed or wrongly signed requests."},
+	[METRIC_REQUESTS_LIMITED] = {"requests_limited", "Requests above a rate limit."},
+	[METRIC_ADMISSIONS] = {"admissions", "Boots admitted."},
+	[METRIC_LEASES] = {"leases", "Leases issued, admissions included."},
+	[METRIC_LEASES_WITHHELD] = {"leases_withheld", "Leases withheld for want of evidence."},
+	[METRIC_VERDICTS_SHRED] = {"verdicts_shred", "Verdicts to shred."},
+	[METRIC_CLONES] = {"clones", "Boots with two holders."},
+	[METRIC_SUPERSEDED] = {"superseded", "Admissions that ended an older boot."},
+	[METRIC_ROLLBACKS] = {"rollbacks", "Workspaces that showed the store to be rolled back."},
+	[METRIC_RECEIPTS] = {"receipts", "Receipts verified and stored."},
+	[METRIC_PROBES] = {"probes", "Health probes answered."},
+	[METRIC_PROBES_FAILED] = {"probes_failed", "Health probes without success."},
+	[METRIC_REVOCATIONS] = {"revocations", "Key configurations found revoked."},
+	[METRIC_COMMITS] = {"commits", "Transactions of the store."},
+	[METRIC_COMMITS_FAILED] = {"commits_failed", "Transactions that failed."},
+};
+
+void metrics_count(struct manager *manager, enum metric metric)
+{
+	manager->metrics->counts[metric]++;
+}
+
+static void gauge(FILE *out, const char *name, const char *help, uint64_t value)
+{
+	fprintf(out,
+		"# HELP emberlock_%s %s\n# TYPE emberlock_%s gauge\nemberlock_%s %" PRIu64 "\n",
+		name, help, name, name, value);
+}
+
+int metrics_text(struct manager *manager, char **ret_text)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		return -ENOMEM;
+	for (int i = 0; i < METRIC__MAX; i++)
+		fprintf(out,
+			"# HELP emberlock_%s_total %s\n# TYPE emberlock_%s_total counter\n"
+			"emberlock_%s_total %" PRIu64 "\n",
+			texts[i].name, texts[i].help, texts[i].name, texts[i].name,
+			manager->metrics->counts[i]);
+	gauge(out, "parked", "Requests that wait.", leases_parked(manager->leases));
+	gauge(out, "connections", "Connections of VMs.",
+	      http_server_connections(manager->vm_server));
+	gauge(out, "epoch", "Epoch of the store.", store_epoch(manager->store));
+	if (fclose(out) != 0) {
+		free(text);
+		return -ENOMEM;
+	}
+	*ret_text = text;
+	return 0;
+}

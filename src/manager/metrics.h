@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Counters, without names of tenants. */
+#pragma once
+
+#include <stdint.h>
+
+struct manager;
+
+enum metric {
+	METRIC_CONNECTIONS_REFUSED,
+	METRIC_REQUESTS_BAD,	 /* malformed, or wrongly signed */
+	METRIC_REQUESTS_LIMITED, /* 429 */
+	METRIC_ADMISSIONS,
+	METRIC_LEASES,		/* admissions too */
+	METRIC_LEASES_WITHHELD, /* evidence too old */
+	METRIC_VERDICTS_SHRED,
+	METRIC_CLONES,
+	METRIC_SUPERSEDED,
+	METRIC_ROLLBACKS,
+	METRIC_RECEIPTS,
+	METRIC_PROBES,
+	METRIC_PROBES_FAILED,
+	METRIC_REVOCATIONS,
+	METRIC_COMMITS,
+	METRIC_COMMITS_FAILED,
+	METRIC__MAX
+};
+
+struct metrics {
+	uint64_t counts[METRIC__MAX];
+};
+
+void metrics_count(struct manager *manager, enum metric metric);

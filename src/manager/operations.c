@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Operations of the admin API that need no KMS. */
+#include <errno.h>
+
+#include "base/log.h"
+#include "manager/leases.h"
+#include "manager/manager.h"
+#include "manager/prober.h"
+
+static int end_boots(struct manager *manager, const struct store_vm *vm, enum reason reason)
+{
+	int n = store_boots_end_of_vm(manager->store, vm->id, NULL, reason);
+
+	if (n > 0)
+		leases_review(manager->leases, LEASES_OF_VM, vm->id);
+	return n;
+}
+
+static int find_vm(struct manager *manager, const char *workspace, const char *name,
+		   struct store_vm *ret_vm)
+{
+	int r = store_vm_get(manager->store, workspace, name, ret_vm);
+
+	return r == 0 && ret_vm->removed_ms > 0 ? -ENOENT : r;
+}
+
+int operation_vm_shred(struct manager *manager, const char *workspace, const char *vm)
+{
+	struct store_vm row;
+	int r = find_vm(manager, workspace, vm, &row);
+
+	return r < 0 ? r : end_boots(manager, &row, REASON_OPERATOR);
+}
+
+int operation_vm_remove(struct manager *manager, const char *workspace, const char *vm)
+{
+	struct store_vm row;
+	int r;
+
+	r = find_vm(manager, workspace, vm, &row);
+	if (r == 0)
+		r = store_vm_remove(manager->store, row.id);
+	if (r == 0)
+		r = end_boots(manager, &row, REASON_REMOVED);
+	return r < 0 ? r : 0;
+}
+
+int operation_boot_confirm(struct manager *manager, const uint8_t admission[static HASH_SIZE])
+{
+	struct store_boot boot;
+	int r;
+
+	r = store_boot_get(manager->store, admission, &boot);
+	if (r < 0)
+		return r;
+	if (boot.state != BOOT_HELD)
+		return -EINVAL;
+	boot.state = BOOT_WAITING;
+	boot.confirmed = true;
+	r = store_boot_update(manager->store, &boot);
+	if (r < 0)
+		return r;
+	log_notice("%s/%s: an operator confirmed the boot", boot.workspace_name, boot.vm_name);
+	leases_review(manager->leases, LEASES_OF_VM, boot.vm);
+	return 0;
+}
+
+int operation_store_adopt(struct manager *manager)
+{
+	int r = store_adopt(manager->store);
+
+	if (r == 0)
+		log_notice("store: adopted with epoch %llu",
+			   (unsigned long long)store_epoch(manager->store));
+	return r;
+}

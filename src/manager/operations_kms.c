@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Operations of the admin API that ask the KMS first: create a key configuration, clear its
+ * revocation, bind a workspace. Each is one job; what the store said when it began is looked at
+ * again when it ends. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "manager/envelope.h"
+#include "manager/leases.h"
+#include "manager/manager.h"
+#include "manager/prober.h"
+
+/* A workspace whose KEK is to be unwrapped. */
+struct bound {
+	struct bound *next;
+	char name[ID_TEXT_MAX + 1];
+	struct prober_answer answer;
+	struct envelope_kek kek;
+};
+
+struct operation {
+	struct kms_job job;
+	struct manager *manager;
+	operation_done done;
+	void *userdata;
+	struct store_key key;
+	struct kms_outcome outcome;
+	char workspace[ID_TEXT_MAX + 1]; /* of a bind */
+	int64_t workspace_id, old_key_id;
+	struct kms_key old_key;
+	struct envelope_kek old_kek, kek;
+	struct bound *bound; /* of a clear */
+};
+
+static void operation_free(struct kms_job *base)
+{
+	struct operation *operation = (struct operation *)base;
+
+	while (operation->bound) {
+		struct bound *bound = operation->bound;
+
+		operation->bound = bound->next;
+		free(bound);
+	}
+	free(operation);
+}
+
+static struct operation *operation_new(struct manager *manager, const struct store_key *key,
+				       void (*run)(struct kms_job *job),
+				       void (*done)(struct kms_job *job), operation_done callback,
+				       void *userdata)
+{
+	struct operation *operation = calloc(1, sizeof(*operation));
+
+	if (!operation)
+		return NULL;
+	operation->job = (struct kms_job){.run = run, .done = done, .free = operation_free};
+	operation->manager = manager;
+	operation->done = callback;
+	operation->userdata = userdata;
+	operation->key = *key;
+	return operation;
+}
+
+static int operation_submit(struct operation *operation)
+{
+	int r = kms_pool_submit(operation->manager->kms, &operation->job);
+
+	if (r < 0)
+		operation_free(&operation->job);
+	return r;
+}
+
+static void finish(const struct operation *operation, int r, const char *message)
+{
+	operation->done(r, message, operation->userdata);
+}
+
+/* True where the KMS agreed; else the operation is over. */
+static bool kms_agreed(const struct operation *operation)
+{
+	enum kms_class class = operation->outcome.class;
+	char message[256];
+
+	if (class == KMS_OK)
+		return true;
+	snprintf(message, sizeof(message), "key %s: the KMS: %s (%s)", operation->key.name,
+		 kms_class_name(class), operation->outcome.code);
+	finish(operation,
+	       class == KMS_UNAVAILABLE || class == KMS_IDENTITY ? -EAGAIN : -EKEYREJECTED,
+	       message);
+	return false;
+}
+
+static void finish_stored(const struct operation *operation, int r, const char *object,
+			  const char *name)
+{
+	char message[256];
+
+	snprintf(message, sizeof(message), "%s %s: %s", object, name,
+		 r == -EEXIST	? "there is one of that name already"
+		 : r == -ENOENT ? "not found"
+				: "the store failed");
+	finish(operation, r < 0 ? r : 0, r < 0 ? message : "");
+}
+
+/* --- create --- */
+
+static void run_create(struct kms_job *base)
+{
+	struct operation *operation = (struct operation *)base;
+
+	envelope_prove(&operation->key.kms, operation->key.name, &operation->outcome);
+}
+
+static void create_done(struct kms_job *base)
+{
+	struct operation *operation = (struct operation *)base;
+
+	if (!kms_agreed(operation))
+		return;
+	operation->key.kms.proven = true;
+	operation->key.created_ms = leases_time().real_ms;
+	finish_stored(operation, store_key_insert(operation->manager->store, &operation->key),
+		      "key", operation->key.name);
+}
+
+int operation_key_create(struct manager *manager, const struct store_key *key, operation_done done,
+			 void *userdata)
+{
+	struct operation *operation;
+	struct store_key other;
+	int r;
+
+	r = store_key_get(manager->store, key->name, &other);
+	if (r != -ENOENT)
+		return r < 0 ? r : -EEXIST;
+	operation = operation_new(manager, key, run_create, create_done, done, userdata);
+	return operation ? operation_submit(operation) : -ENOMEM;
+}
+
+/* --- clear --- */
+
+static void run_clear(struct kms_job *base)
+{
+	struct operation *operation = (struct operation *)base;
+
+	if (!operation->bound)
+		envelope_prove(&operation->key.kms, operation->key.name, &operation->outcome);
+	for (struct bound *b = operation->bound; b; b = b->next) {
+		struct engine_time now = leases_time();
+
+		b->answer.start_ms = now.boot_ms;
+		b->answer.start_real_ms = now.real_ms;
+		envelope_unwrap(&operation->key.kms, b->name, &b->kek, &b->answer.outcome);
+		operation->outcome = b->answer.outcome;
+		if (operation->outcome.class != KMS_OK)
+			return;
+	}
+}
+
+static void clear_done(struct kms_job *base)
+{
+	struct operation *operation = (struct operation *)base;
+	struct manager *manager = operation->manager;
+	int r;
+
+	if (!kms_agreed(operation))
+		return;
+	r = store_key_set_revoked(manager->store, operation->key.id, 0, "");
+	for (struct bound *b = operation->bound; r == 0 && b; b = b->next)
+		prober_observe(manager->prober, &b->answer);
+	if (r == 0)
+		log_notice("key %s: the revocation is cleared", operation->key.name);
+	finish_stored(operation, r, "key", operation->key.name);
+}
+
+static int add_bound(const struct store_workspace *workspace, void *userdata)
+{
+	struct operation *operation = userdata;
+	struct bound *bound;
+
+	if (workspace->key != operation->key.id)
+		return 0;
+	bound = calloc(1, sizeof(*bound));
+	if (!bound)
+		return -ENOMEM;
+	memcpy(bound->name, workspace->name, sizeof(bound->name));
+	memcpy(bound->kek.blob, workspace->kek, workspace->kek_size);
+	bound->kek.size = workspace->kek_size;
+	memcpy(bound->kek.check, workspace->kek_check, HASH_SIZE);
+	bound->answer.workspace = workspace->id;
+	bound->answer.key = workspace->key;
+	bound->next = operation->bound;
+	operation->bound = bound;
+	return 0;
+}
+
+int operation_key_clear(struct manager *manager, const char *name, operation_done done,
+			void *userdata)
+{
+	struct operation *operation;
+	struct store_key key;
+	int r;
+
+	r = store_key_get(manager->store, name, &key);
+	if (r < 0)
+		return r;
+	operation = operation_new(manager, &key, run_clear, clear_done, done, userdata);
+	if (!operation)
+		return -ENOMEM;
+	r = store_workspaces(manager->store, add_bound, operation);
+	if (r < 0) {
+		operation_free(&operation->job);
+		return r;
+	}
+	return operation_submit(operation);
+}
+
+/* --- bind --- */
+
+static void run_bind(struct kms_job *base)
+{
+	struct operation *operation = (struct operation *)base;
+
+	envelope_make(&operation->key.kms, operation->workspace,
+		      operation->old_key_id > 0 ? &operation->old_key : NULL, &operation->old_kek,
+		      &operation->kek, &operation->outcome);
+}
+
+static void bind_done(struct kms_job *base)
+{
+	struct operation *operation = (struct operation *)base;
+	struct store *store = operation->manager->store;
+	struct store_workspace workspace;
+	struct store_key key;
+	int r;
+
+	if (!kms_agreed(operation))
+		return;
+	r = store_workspace_get_by_id(store, operation->workspace_id, &workspace);
+	if (r == 0)
+		r = store_key_get_by_id(store, operation->key.id, &key);
+	if (r == 0 && (workspace.key != operation->old_key_id || key.revoked_ms > 0)) {
+		finish(operation, -EAGAIN, "the workspace or its key changed meanwhile: try again");
+		return;
+	}
+	if (r == 0)
+		r = store_workspace_bind(store, workspace.id, key.id, operation->kek.blob,
+					 operation->kek.size, operation->kek.check);
+	if (r == 0)
+		prober_watch(operation->manager->prober, workspace.id);
+	finish_stored(operation, r, "workspace", operation->workspace);
+}
+
+/* The key that the workspace is bound to now must be healthy: its KEK is unwrapped by it. */
+static int set_old(struct operation *operation, const struct store_workspace *workspace)
+{
+	struct store_key old;
+	int r;
+
+	memcpy(operation->workspace, workspace->name, sizeof(operation->workspace));
+	operation->workspace_id = workspace->id;
+	operation->old_key_id = workspace->key;
+	if (workspace->key == 0)
+		return 0;
+	r = store_key_get_by_id(operation->manager->store, workspace->key, &old);
+	if (r < 0)
+		return r;
+	if (old.revoked_ms > 0)
+		return -EKEYREJECTED;
+	operation->old_key = old.kms;
+	memcpy(operation->old_kek.blob, workspace->kek, workspace->kek_size);
+	operation->old_kek.size = workspace->kek_size;
+	memcpy(operation->old_kek.check, workspace->kek_check, HASH_SIZE);
+	return 0;
+}
+
+int operation_workspace_bind(struct manager *manager, const char *workspace, const char *key,
+			     operation_done done, void *userdata)
+{
+	struct store_workspace workspace_row;
+	struct operation *operation;
+	struct store_key key_row;
+	int r;
+
+	r = store_workspace_get(manager->store, workspace, &workspace_row);
+	if (r == 0)
+		r = store_key_get(manager->store, key, &key_row);
+	if (r < 0)
+		return r;
+	if (key_row.revoked_ms > 0)
+		return -EKEYREJECTED;
+	operation = operation_new(manager, &key_row, run_bind, bind_done, done, userdata);
+	if (!operation)
+		return -ENOMEM;
+	r = set_old(operation, &workspace_row);
+	if (r < 0) {
+		operation_free(&operation->job);
+		return r;
+	}
+	return operation_submit(operation);
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Buckets of rate limits by row id. */
+#include "manager/rate.h"
+
+#include <stdlib.h>
+
+#include "manager/lease_engine.h"
+
+#define CHAINS 4096
+
+struct rate {
+	struct rate *next;
+	int64_t id;
+	struct engine_bucket buckets[RATE_KIND__MAX];
+};
+
+struct rates {
+	struct rate *vms[CHAINS], *workspaces[CHAINS];
+};
+
+static const struct {
+	uint32_t burst, interval_ms;
+} limits[RATE_KIND__MAX] = {
+	[RATE_VM_REPORT] = {6, 30000},
+	[RATE_VM_REQUEST] = {20, 250},
+	[RATE_VM_PAIR] = {6, 5000},
+	[RATE_WORKSPACE] = {64, 100},
+};
+
+struct rates *rates_new(void)
+{
+	return calloc(1, sizeof(struct rates));
+}
+
+static void chains_free(struct rate *chains[static CHAINS])
+{
+	for (size_t i = 0; i < CHAINS; i++) {
+		while (chains[i]) {
+			struct rate *rate = chains[i];
+
+			chains[i] = rate->next;
+			free(rate);
+		}
+	}
+}
+
+struct rates *rates_free(struct rates *rates)
+{
+	if (rates) {
+		chains_free(rates->vms);
+		chains_free(rates->workspaces);
+		free(rates);
+	}
+	return NULL;
+}
+
+static struct rate *find_or_make(struct rate *chains[static CHAINS], int64_t id)
+{
+	struct rate **chain = &chains[(uint64_t)id % CHAINS], *rate;
+
+	for (rate = *chain; rate; rate = rate->next) {
+		if (rate->id == id)
+			return rate;
+	}
+	rate = calloc(1, sizeof(*rate));
+	if (!rate)
+		return NULL;
+	rate->id = id;
+	rate->next = *chain;
+	*chain = rate;
+	return rate;
+}
+
+bool rate_take(struct rates *rates, enum rate_kind kind, int64_t id, uint64_t now_ms,
+	       unsigned *ret_wait_s)
+{
+	struct rate *rate =
+		find_or_make(kind == RATE_WORKSPACE ? rates->workspaces : rates->vms, id);
+	uint64_t wait_ms = 1000;
+
+	if (rate && engine_bucket_take(&rate->buckets[kind], limits[kind].burst,
+				       limits[kind].interval_ms, now_ms, &wait_ms))
+		return true;
+	*ret_wait_s = (unsigned)((wait_ms + 999) / 1000);
+	return false;
+}

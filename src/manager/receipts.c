@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* POST /v1/receipt: what a boot says about its shred is verified with its boot key and kept. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "keys/sign.h"
+#include "manager/leases.h"
+#include "manager/metrics.h"
+#include "manager/routes_vm.h"
+
+/* The boot and its verified receipt; false where the request has been answered. */
+static bool receipt_verified(struct http_request *http, struct store_boot *boot,
+			     struct receipt *receipt)
+{
+	struct boot_report report;
+	int r;
+
+	if (receipt_decode(http->body, http->body_size, receipt) < 0) {
+		metrics_count(http->manager, METRIC_REQUESTS_BAD);
+		http_reply_error(http, 400, "malformed", "the body is not of the form");
+		return false;
+	}
+	r = store_boot_get(http->manager->store, receipt->admission, boot);
+	if (r == 0)
+		r = boot_report_decode(boot->report, sizeof(boot->report), &report);
+	if (r < 0) {
+		if (r == -ENOENT)
+			http_reply_error(http, 409, "admission", "no such admission");
+		else
+			http_reply_retry(http, 503, 5, "store", "the store does not answer");
+		return false;
+	}
+	if (receipt_verify(http->body, http->body_size, report.boot_key, receipt) < 0) {
+		metrics_count(http->manager, METRIC_REQUESTS_BAD);
+		http_reply_error(http, 401, "signature", "not signed by the boot key");
+		return false;
+	}
+	return leases_may_request(http->manager->leases, http, boot->vm);
+}
+
+/* With its receipt a boot has ended, whatever the manager thought of it. */
+static int receipt_store(struct http_request *http, struct store_boot *boot,
+			 const struct receipt *receipt)
+{
+	struct store *store = http->manager->store;
+	struct store_receipt row = {
+		.kind = receipt->kind,
+		.received_ms = leases_time().real_ms,
+	};
+	int r;
+
+	memcpy(row.admission, receipt->admission, HASH_SIZE);
+	memcpy(row.bytes, http->body, RECEIPT_SIZE);
+	r = store_receipt_insert(store, &row);
+	if (r < 0)
+		return r;
+	if (boot->state != BOOT_ENDING && boot->state != BOOT_OFF)
+		boot->reason = receipt->reason;
+	boot->state = BOOT_OFF;
+	boot->keys_gone = boot->keys_gone || receipt->keys_gone_ns > 0;
+	boot->last_ms = row.received_ms;
+	return store_boot_update(store, boot);
+}
+
+void receipt_handle(struct http_request *http)
+{
+	struct store_boot boot;
+	struct receipt receipt;
+	int r;
+
+	if (!receipt_verified(http, &boot, &receipt))
+		return;
+	r = receipt_store(http, &boot, &receipt);
+	if (r == -ENOSPC) {
+		http_reply_error(http, 409, "enough", "this boot has sent its receipts");
+	} else if (r < 0) {
+		http_reply_retry(http, 503, 5, "store", "the store does not answer");
+	} else {
+		metrics_count(http->manager, METRIC_RECEIPTS);
+		log_notice("%s/%s: receipt: %s, %s", boot.workspace_name, boot.vm_name,
+			   reason_name(receipt.reason),
+			   receipt.keys_gone_ns > 0 ? "keys gone" : "a segment is unwiped");
+		http_reply_empty(http, 204);
+	}
+}

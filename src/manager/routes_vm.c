@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The routes of the first listener: records are decoded and their signatures checked here, before
+ * anything is remembered. */
+#include "manager/routes_vm.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "keys/sign.h"
+#include "manager/leases.h"
+#include "manager/metrics.h"
+#include "manager/prober.h"
+#include "manager/signing.h"
+
+static void reply_malformed(struct http_request *http)
+{
+	metrics_count(http->manager, METRIC_REQUESTS_BAD);
+	http_reply_error(http, 400, "malformed", "the body is not of the form");
+}
+
+static void reply_unsigned(struct http_request *http)
+{
+	metrics_count(http->manager, METRIC_REQUESTS_BAD);
+	http_reply_error(http, 401, "signature", "not signed by the key that counts");
+}
+
+static void reply_store_error(struct http_request *http)
+{
+	http_reply_retry(http, 503, 5, "store", "the store does not answer");
+}
+
+/* --- POST /v1/boot --- */
+
+struct boot_body {
+	struct boot_report report;
+	struct lease_request request;
+	uint8_t admission[HASH_SIZE];
+	struct store_vm vm;
+};
+
+/* Whether the body is whole and signed, by an enrolled VM and by the boot key; else answered. */
+static bool boot_verify(struct http_request *http, struct boot_body *body)
+{
+	struct boot_report claimed;
+	int r;
+
+	if (http->body_size != BOOT_BODY_SIZE ||
+	    boot_report_decode(http->body, BOOT_REPORT_SIZE, &claimed) < 0) {
+		reply_malformed(http);
+		return false;
+	}
+	r = store_vm_get(http->manager->store, claimed.workspace, claimed.vm, &body->vm);
+	if (r < 0 && r != -ENOENT) {
+		reply_store_error(http);
+		return false;
+	}
+	if (r == -ENOENT || body->vm.removed_ms > 0) {
+		http_reply_error(http, 403, "vm", "VM %s/%s is not enrolled", claimed.workspace,
+				 claimed.vm);
+		return false;
+	}
+	r = boot_report_verify(http->body, BOOT_REPORT_SIZE, body->vm.public_key, &body->report);
+	if (r == 0)
+		r = lease_request_verify(http->body + BOOT_REPORT_SIZE, LEASE_REQUEST_SIZE,
+					 body->report.boot_key, &body->request);
+	if (r == 0)
+		r = sha256(http->body, BOOT_REPORT_SIZE, body->admission);
+	if (r == -EBADMSG) {
+		reply_malformed(http);
+		return false;
+	}
+	if (r < 0 || memcmp(body->request.admission, body->admission, HASH_SIZE) != 0) {
+		reply_unsigned(http);
+		return false;
+	}
+	return true;
+}
+
+static int boot_store(struct http_request *http, const struct boot_body *body,
+		      struct store_boot *boot)
+{
+	struct store *store = http->manager->store;
+	struct store_workspace workspace;
+	struct store_key key = {0};
+	int r;
+
+	r = store_workspace_get_by_id(store, body->vm.workspace, &workspace);
+	if (r == 0 && workspace.key > 0)
+		r = store_key_get_by_id(store, workspace.key, &key);
+	if (r < 0)
+		return r;
+	*boot = (struct store_boot){
+		.vm = body->vm.id,
+		.workspace = body->vm.workspace,
+		.state = engine_first_state(&body->report, key.confirm_boot),
+		.first_ms = leases_time().real_ms,
+		.self_test_passed = body->report.self_test_passed,
+		.self_test_failed = body->report.self_test_failed,
+	};
+	boot->last_ms = boot->first_ms;
+	memcpy(boot->admission, body->admission, HASH_SIZE);
+	memcpy(boot->vm_key, body->vm.public_key, PUBLIC_KEY_SIZE);
+	memcpy(boot->report, http->body, BOOT_REPORT_SIZE);
+	memcpy(boot->vm_name, body->vm.name, sizeof(boot->vm_name));
+	memcpy(boot->workspace_name, body->vm.workspace_name, sizeof(boot->workspace_name));
+	r = store_boot_insert(store, boot);
+	if (r < 0)
+		return r;
+	if (boot->state == BOOT_REFUSED)
+		log_warning("%s/%s: booted with a failure: %s", boot->workspace_name, boot->vm_name,
+			    body->report.failure);
+	else
+		log_info("%s/%s: reported a boot", boot->workspace_name, boot->vm_name);
+	prober_watch(http->manager->prober, boot->workspace);
+	return 0;
+}
+
+/* Finds the boot, or records it; false where the request has been answered. */
+static bool boot_find(struct http_request *http, const struct boot_body *body,
+		      struct store_boot *boot)
+{
+	struct manager *manager = http->manager;
+	struct engine_report_facts facts = {0};
+	struct store_boot other;
+	int r, other_r;
+
+	r = store_boot_get(manager->store, body->admission, boot);
+	other_r = store_boot_get_by_boot_id(manager->store, body->report.boot_id, &other);
+	if ((r < 0 && r != -ENOENT) || (other_r < 0 && other_r != -ENOENT)) {
+		reply_store_error(http);
+		return false;
+	}
+	facts.known = r == 0;
+	facts.boot_id_taken = other_r == 0;
+	switch (engine_report_decide(&facts)) {
+	case ENGINE_REPORT_KNOWN:
+		return true;
+	case ENGINE_REPORT_TAKEN:
+		log_warning("%s/%s: reports a boot id that is used already",
+			    body->vm.workspace_name, body->vm.name);
+		http_reply_error(http, 409, "boot-id", "the boot id is used already");
+		return false;
+	default:
+		break;
+	}
+	if (!leases_may_report(manager->leases, http, body->vm.id, body->vm.workspace))
+		return false;
+	if (boot_store(http, body, boot) < 0) {
+		reply_store_error(http);
+		return false;
+	}
+	return true;
+}
+
+static void boot_handle(struct http_request *http)
+{
+	struct manager *manager = http->manager;
+	struct store_boot boot;
+	struct boot_body body;
+
+	if (!boot_verify(http, &body))
+		return;
+	if (!leases_may_request(manager->leases, http, body.vm.id))
+		return;
+	if (!boot_find(http, &body, &boot))
+		return;
+	leases_request(manager->leases, http, &boot, &body.request, true);
+}
+
+/* --- POST /v1/lease --- */
+
+static void lease_handle(struct http_request *http)
+{
+	struct manager *manager = http->manager;
+	struct lease_request request;
+	struct boot_report report;
+	struct store_boot boot;
+	int r;
+
+	if (lease_request_decode(http->body, http->body_size, &request) < 0) {
+		reply_malformed(http);
+		return;
+	}
+	r = store_boot_get(manager->store, request.admission, &boot);
+	if (r == 0)
+		r = boot_report_decode(boot.report, sizeof(boot.report), &report);
+	if (r < 0) {
+		if (r == -ENOENT)
+			http_reply_error(http, 409, "admission", "no such admission");
+		else
+			reply_store_error(http);
+		return;
+	}
+	if (lease_request_verify(http->body, http->body_size, report.boot_key, &request) < 0) {
+		reply_unsigned(http);
+		return;
+	}
+	if (!leases_may_request(manager->leases, http, boot.vm))
+		return;
+	leases_request(manager->leases, http, &boot, &request, false);
+}
+
+/* --- the others --- */
+
+static void signing_keys_handle(struct http_request *http)
+{
+	http_reply_bytes(http, 200, "application/octet-stream", signing_set(http->manager->signing),
+			 SIGNING_KEYS_SIZE);
+}
+
+static void health_handle(struct http_request *http)
+{
+	http_reply_bytes(http, 200, "text/plain", "ok\n", 3);
+}
+
+/* clang-format off */
+const struct http_route vm_routes[] = {
+	{HTTP_POST, "/v1/boot", ROLE_VM, BOOT_BODY_SIZE, boot_handle},
+	{HTTP_POST, "/v1/lease", ROLE_VM, LEASE_REQUEST_SIZE, lease_handle},
+	{HTTP_POST, "/v1/receipt", ROLE_VM, RECEIPT_SIZE, receipt_handle},
+	{HTTP_GET, "/v1/signing-keys", ROLE_VM, 0, signing_keys_handle},
+	{HTTP_GET, "/healthz", ROLE_VM, 0, health_handle},
+};
+/* clang-format on */
+const size_t vm_routes_n = ELEMENTSOF(vm_routes);
