@@ -41,7 +41,8 @@ class Key:
 def last_token(world: World, vm: str) -> bytes:
     """The newest token of the VM's newest boot, from the manager's store."""
     with sqlite3.connect(f"file:{world.state}/manager.db?mode=ro", uri=True) as db:
-        row = db.execute("SELECT last_token FROM boots WHERE vm = ? ORDER BY rowid DESC LIMIT 1", (vm,)).fetchone()
+        row = db.execute("SELECT boots.token FROM boots JOIN vms ON boots.vm = vms.id"
+                         " WHERE vms.name = ? ORDER BY first_ms DESC LIMIT 1", (vm,)).fetchone()
     assert row and len(row[0]) == 192, row
     return row[0]
 

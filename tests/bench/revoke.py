@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the customer's no to keys gone and VM off; beside it a shell's and a C loop's way to wipe the same maps.
+
+T1 the KMS refuses, T2 the agent has the signed verdict, T3 every key is gone, T4 the VM is off (QEMU says so). T2 and T3 are of the guest's
+clock, T1 and T4 of the host's; the tie between both is printed with its error.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "vm"))
+from lib.checks import note, work_directory  # noqa: E402
+from lib.figures import figure, spread  # noqa: E402
+from lib.guest import QUIET, wait_admitted, wait_shred  # noqa: E402
+from lib.world import PROJECT, VM, World, image_with, volume  # noqa: E402
+
+DISK_SPEED = 10_000_000       # bytes a second of a disk in the run under load
+QUEUE_REQUESTS, QUEUE_BYTES = 16, 128 * 1024
+CREATE = ("i=0; while [ $i -lt {n} ]; do head -c 64 /dev/urandom | cryptsetup open --type plain --cipher aes-xts-plain64 "
+          "--key-size 512 --sector-size 4096 --perf-no_read_workqueue --perf-no_write_workqueue --key-file - "
+          "/dev/disk/by-id/virtio-b$i base$i; i=$((i + 1)); done")
+REMOVE = "for m in $(dmsetup ls --target crypt | grep -o '^base[0-9]*'); do dmsetup remove --force $m; done"
+SHELL = ("a=$(date +%s%N); for m in {maps}; do dmsetup suspend --noflush --nolockfs $m && dmsetup message $m 0 key wipe; done; "
+         "b=$(date +%s%N); echo $((b - a))")
+# The guest's CLOCK_BOOTTIME, written straight to the console: the host notes when it comes.
+TIE = "perl -MTime::HiRes=clock_gettime -e 'open F, \">\", \"/dev/console\"; syswrite F, sprintf(\"tie %.9f\\n\", clock_gettime(7))'"
+LOAD = "for i in $(seq 0 {last}); do (while :; do dd if=/dev/zero of=/v$i/load bs=1M count=40 conv=notrunc status=none; done) & done"
+
+
+@dataclass
+class Sample:
+    """Seconds."""
+
+    t1_t2: float
+    t2_t3: float
+    t3_t4: float
+    tie_error: float
+    shell: list[float] = field(default_factory=list)
+    ioctl: list[float] = field(default_factory=list)
+
+
+def clock_tie(vm: VM) -> tuple[float, float]:
+    """(host's monotonic − guest's boottime, its error): the smallest of several delays, and their spread."""
+    offsets = []
+    for _ in range(8):
+        start = vm.console.position
+        vm.run(TIE)
+        match = vm.console.wait(r"tie (\d+\.\d+)", 20, start)
+        offsets.append(vm.console.time_of(match) - float(match.group(1)))
+    return min(offsets), statistics.median(offsets) - min(offsets)
+
+
+def baselines(vm: VM, n: int, sample: Sample) -> None:
+    maps = " ".join(f"base{i}" for i in range(n))
+    for script, results in (SHELL.format(maps=maps), sample.shell), (f"/run/dm_wipe {maps}", sample.ioctl):
+        vm.run(CREATE.format(n=n), timeout=120)
+        results.append(int(vm.run(script).text) / 1e9)
+        vm.run(REMOVE)
+
+
+def receipt_times(world: World, admission: str) -> tuple[float, float]:
+    """T2 and T3 in seconds of the guest's boottime, from the signed receipt."""
+    path = world.work / "receipt.json"
+    world.admin("receipt", "show", admission, "--output", str(path))
+    receipt = bytes.fromhex(json.loads(path.read_text())["receipts"][0])
+    verdict, keys_gone = (int.from_bytes(receipt[at:at + 8], "big") / 1e9 for at in (80, 96))
+    assert keys_gone, "a segment was not wiped in its time"
+    return verdict, keys_gone
+
+
+def measure(world: World, image: Path, work: Path, n: int, load: bool) -> Sample:
+    disks = {f"v{i}": "64M" + (f",throttle-bps={DISK_SPEED}" if load else "") for i in range(n)}
+    disks |= {} if load else {f"b{i}": "64M" for i in range(n)}
+    credentials = world.enrol(f"vm-{work.name}")
+    with VM(work=work, image=image, disks=disks, append=QUIET, credentials=credentials) as vm:
+        admission = wait_admitted(vm, 300)["admission"]
+        sample = Sample(0, 0, 0, 0)
+        if load:
+            vm.run(f"systemctl start $(for i in $(seq 0 {n - 1}); do echo v$i.mount; done)")
+            vm.channel.start(LOAD.format(last=n - 1))
+            vm.run("timeout 120 sh -c 'until [ $(awk \"/^Writeback:/ { print \\$2 }\" /proc/meminfo) -gt 1000 ]; do sleep 0.2; done'",
+                   timeout=130)
+        else:
+            vm.channel.push_file(work.parent / "dm_wipe", "/run/dm_wipe")
+            baselines(vm, n, sample)
+        offset, sample.tie_error = clock_tie(vm)
+        t1 = time.monotonic()
+        world.customer("disable", "cmk")
+        assert wait_shred(vm, 120) == ("revoked", 11)
+        t4 = next(e.time for e in vm.qmp.events if e.name == "SHUTDOWN")
+    t2, t3 = receipt_times(world, admission)
+    sample.t1_t2, sample.t2_t3, sample.t3_t4 = t2 + offset - t1, t3 - t2, t4 - (t3 + offset)
+    world.customer("enable", "cmk")
+    world.admin("key", "clear", "key")
+    return sample
+
+
+def report(label: str, samples: list[Sample]) -> None:
+    print(f"{label}: {len(samples)} runs")
+    for name in "t1_t2", "t2_t3", "t3_t4", "tie_error":
+        spread(name, [getattr(s, name) for s in samples], "s")
+    for name in "shell", "ioctl":
+        values = [v for s in samples for v in getattr(s, name)]
+        if values:
+            spread(f"baseline, {name}", values, "s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--image", type=Path, required=True)
+    parser.add_argument("--runs", type=int, default=5, help="of each kind; the figures ask for 5 or more")
+    args = parser.parse_args()
+    everything: dict[str, list[Sample]] = {}
+    with work_directory("revoke") as work, World(work, {"--probe-interval": "1s", "--poll-interval": "5s"}) as world:
+        subprocess.run(["cc", "-O2", "-static", "-o", work / "dm_wipe", PROJECT / "tests/bench/dm_wipe.c"], check=True)
+        for label, n, load in ("v1", 1, False), ("v8", 8, False), ("load.v8", 8, True):
+            files = {f"/etc/emberlock/volumes.d/{name}.conf": "" for name in ("pgdata", "pgtemp", "swap")}
+            files |= {f"/etc/emberlock/volumes.d/v{i}.conf": volume("ext4", f"v{i}", MountPoint=f"/v{i}") for i in range(n)}
+            image = image_with(args.image, work / f"image-{label}", files)
+            everything[label] = []
+            for run in range(args.runs):
+                everything[label].append(measure(world, image, work / f"{label}-{run}", n, load))
+                note(f"{label}: run {run + 1} of {args.runs}: {everything[label][-1]}")
+            report(label, everything[label])
+
+    idle = everything["v1"] + everything["v8"]
+    figure("revoke.T1-T2", statistics.median(s.t1_t2 for s in idle), "s")
+    for label in "v1", "v8":
+        ours = statistics.median(s.t2_t3 for s in everything[label])
+        for name, what in ("shell", "dmsetup suspend and message from a shell"), ("ioctl", "the same bare ioctls in a C loop"):
+            base = statistics.median(v for s in everything[label] for v in getattr(s, name))
+            figure(f"revoke.T2-T3.{name}.{label}", ours, "s", ours / base, what)
+    loaded = statistics.median(s.t2_t3 for s in everything["load.v8"])
+    bound = QUEUE_REQUESTS * QUEUE_BYTES / DISK_SPEED
+    figure("revoke.T2-T3.load.v8", loaded, "s", loaded / bound,
+           f"the computed bound: {QUEUE_REQUESTS} requests of {QUEUE_BYTES // 1024} KiB at {DISK_SPEED // 10**6} MB/s, one hardware queue, {bound:.2f} s")
+    figure("revoke.T3-T4", statistics.median(s.t3_t4 for s in idle), "s")
+    figure("revoke.tie.error", max(s.tie_error for s in idle), "s")
+
+
+main()

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lines that a benchmark prints."""
+
+import statistics
+from collections.abc import Sequence
+
+
+def figure(name: str, value: float, unit: str, ratio: float | None = None, to: str = "") -> None:
+    line = f"figure {name} {value:.4g} {unit}"
+    if ratio is not None:
+        line += f" ratio {ratio:.3g} to {to}"
+    print(line, flush=True)
+
+
+def spread(name: str, values: Sequence[float], unit: str) -> None:
+    """A line of the table: the values' median, extremes and number."""
+    print(f"  {name:<44} median {statistics.median(values):9.4f}  min {min(values):9.4f}  max {max(values):9.4f} {unit}"
+          f"  n {len(values)}", flush=True)
