@@ -146,6 +146,10 @@ int json_read_object(const char *text, size_t len, const struct json_member *mem
 	json_t *object;
 	int r;
 
+	if (len == 0) {
+		snprintf(error, 256, "empty");
+		return -EBADMSG;
+	}
 	object = json_loadb(text, len, JSON_REJECT_DUPLICATES, &problem);
 	if (!json_is_object(object)) {
 		/* jansson's own text may quote the input, so only the place is told. */

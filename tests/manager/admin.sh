@@ -1,0 +1,273 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# emberlock-admin against the real emberlock-manager on loopback: what it does and what it refuses.
+# EMBERLOCK_BIN: where the two programs are; default build/debug.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+bin=${EMBERLOCK_BIN:-build/debug}
+work=$(mktemp -d) || exit 1
+manager_pid=
+passed=0
+failed=0
+
+clean_up() {
+	stop_manager
+	rm -rf "$work"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+stop_manager() {
+	[ -n "$manager_pid" ] || return 0
+	kill "$manager_pid" 2>/dev/null
+	wait "$manager_pid"
+	manager_pid=
+}
+
+free_port() {
+	python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+start_manager() {
+	: >"$work/manager.log"
+	"$bin/emberlock-manager" --state "$work/state" --listen "127.0.0.1:$port" --admin-listen "127.0.0.1:$admin_port" \
+		--advertise "https://vault.example:$port" --san vault.example >"$work/manager.log" 2>&1 &
+	manager_pid=$!
+	for _ in $(seq 150); do
+		grep -q ready "$work/manager.log" && return 0
+		kill -0 "$manager_pid" 2>/dev/null || break
+		sleep 0.1
+	done
+	sed 's/^/    /' "$work/manager.log"
+	return 1
+}
+
+# As each role; as nobody.
+admin() { timeout 60 "$bin/emberlock-admin" --identity "$work/state/identities/key-administrator" "$@"; }
+operator() { timeout 60 "$bin/emberlock-admin" --identity "$work/state/identities/operator" "$@"; }
+nobody() { timeout 60 env -u EMBERLOCK_IDENTITY "$bin/emberlock-admin" --identity "$work/absent" "$@"; }
+
+report() {
+	if [ "$1" = 0 ]; then
+		passed=$((passed + 1))
+		echo "ok admin/$2"
+	else
+		failed=$((failed + 1))
+		sed 's/^/    /' "$work/output"
+		echo "not ok admin/$2"
+	fi
+}
+
+# does NAME TEXT COMMAND...: exits 0 and prints TEXT (an extended regular expression; empty: anything).
+does() {
+	local name=$1 text=$2
+	shift 2
+	"$@" >"$work/output" 2>&1 </dev/null && { [ -z "$text" ] || grep -qE -e "$text" "$work/output"; }
+	report $? "$name"
+}
+
+# refuses NAME STATUS TEXT COMMAND...: exits with STATUS, prints TEXT on standard error.
+refuses() {
+	local name=$1 status=$2 text=$3 got=0
+	shift 3
+	"$@" >"$work/output" 2>"$work/errors" </dev/null || got=$?
+	cat "$work/errors" >>"$work/output"
+	[ "$got" = "$status" ] && grep -qE -e "$text" "$work/errors"
+	report $? "$name"
+}
+
+test_usage() {
+	does usage/help "workspace bind NAME KEY" nobody --help
+	does usage/help-of-object "key clear NAME" nobody key --help
+	does usage/help-of-command "max-staleness TIME" nobody key create --help
+	does usage/version "emberlock-admin [0-9]" nobody --version
+	refuses usage/no-command 2 "no command" nobody
+	refuses usage/unknown-command 2 "unknown command 'kex'" nobody kex list
+	refuses usage/no-verb 2 "'key' needs a verb" nobody key
+	refuses usage/missing-argument 2 "NAME is missing" nobody key show
+	refuses usage/extra-argument 2 "what is 'more'" nobody key show a more
+	refuses usage/missing-option 2 "--root-key is required" nobody signing-key rotate
+	refuses usage/unknown-option 2 "unknown option --colour" nobody key list --colour
+	refuses usage/option-of-another 2 "unknown option --lease" nobody key list --lease 3s
+	refuses usage/option-twice 2 "--lease is given twice" nobody key create k --provider file --key-id k --lease 1s --lease=2s
+	refuses usage/missing-value 2 "--directory needs a value" nobody file-kms create k --directory
+	refuses usage/value-of-switch 2 "--json takes no value" nobody key list --json=yes
+}
+
+test_file_kms() {
+	local kms=$work/kms
+
+	does file-kms/create "cmk: created" nobody file-kms create cmk --directory "$kms"
+	does file-kms/private-file "^600$" stat -c %a "$kms/cmk.json"
+	does file-kms/form '^\{"key":"[0-9a-f]{64}","state":"enabled"\}$' cat "$kms/cmk.json"
+	does file-kms/status "cmk: enabled" nobody file-kms status cmk --directory "$kms"
+	cp "$kms/cmk.json" "$work/cmk.before"
+	refuses file-kms/create-again 1 "cmk: the key is already in" nobody file-kms create cmk --directory "$kms"
+	does file-kms/kept "" cmp "$work/cmk.before" "$kms/cmk.json"
+	does file-kms/disable "cmk: disabled" nobody file-kms disable cmk --directory "$kms"
+	does file-kms/status-json '^\{"key_id":"cmk","state":"disabled"\}$' nobody file-kms status cmk --directory "$kms" --json
+	does file-kms/enable "cmk: enabled" nobody file-kms enable cmk --directory "$kms"
+	does file-kms/same-key "" cmp "$work/cmk.before" "$kms/cmk.json"
+	refuses file-kms/absent 1 "none: no such key in --directory" nobody file-kms disable none --directory "$kms"
+	refuses file-kms/bad-name 1 "KEYID: '../cmk' is no name" nobody file-kms disable ../cmk --directory "$kms"
+	echo junk >"$kms/junk.json"
+	refuses file-kms/junk 1 "junk.json: not a key file" nobody file-kms status junk --directory "$kms"
+	nobody file-kms create gone --directory "$kms" >/dev/null
+	does file-kms/delete "gone: deleted" nobody file-kms delete gone --directory "$kms"
+	refuses file-kms/deleted 1 "gone: no such key" nobody file-kms status gone --directory "$kms"
+}
+
+test_identity() {
+	refuses identity/absent 1 "identity $work/absent: cannot read its file url" nobody key list
+	mkdir "$work/foreign"
+	cp "$work/state/identities/operator/"{url,ca.pem} "$work/foreign"
+	cp "$work/state/server.pem" "$work/foreign/cert.pem"
+	cp "$work/state/server.key" "$work/foreign/key.pem"
+	refuses identity/foreign 1 "https://127.0.0.1:$admin_port/v1/keys: " "$bin/emberlock-admin" --identity "$work/foreign" key list
+	cp -r "$work/state/identities/operator" "$work/untrusting"
+	cp "$work/state/admin-ca.pem" "$work/untrusting/ca.pem"
+	refuses identity/untrusted-manager 1 "certificate" "$bin/emberlock-admin" --identity "$work/untrusting" key list
+	does identity/environment "NAME" env EMBERLOCK_IDENTITY="$work/state/identities/operator" "$bin/emberlock-admin" key list
+}
+
+create_key() { admin key create "$1" --provider file --key-id "$2" --directory "$work/kms" "${@:3}"; }
+
+test_keys() {
+	does key/create "main: created" create_key main cmk --lease 60s --margin 15s --poll-interval 5s --probe-interval 1s \
+		--max-staleness 30s
+	does key/list "main .*file .*cmk .*60s .*shred" admin key list
+	does key/list-as-operator "main" operator key list
+	does key/show "probe interval +1s" admin key show main
+	does key/show-json '"lease_ms": 60000' admin key show main --json
+	refuses key/create-again 1 "(409).*main" create_key main cmk
+	refuses key/absent-cmk 1 "refuses" create_key other absent
+	refuses key/as-operator 1 "(403)" operator key create other --provider file --key-id cmk --directory "$work/kms"
+	refuses key/bad-provider 1 "provider" admin key create other --provider nimbus --key-id cmk
+	refuses key/bad-lease 1 "lease" create_key other cmk --lease 1s
+	refuses key/bad-duration 1 "--lease: 'soon' is no duration" create_key other cmk --lease soon
+	refuses key/bad-expiry 1 "'expiry' must be shred or warn" create_key other cmk --expiry never
+	refuses key/bad-name 1 "'name'" create_key ../x cmk
+	refuses key/show-absent 1 "(404).*key other" admin key show other
+	refuses key/not-made 1 "(404)" admin key show other
+}
+
+test_workspaces() {
+	does workspace/create "acme: created and bound" admin workspace create acme --key main
+	does workspace/list "acme +main +0" operator workspace list
+	refuses workspace/again 1 "(409).*workspace acme" admin workspace create acme
+	refuses workspace/as-operator 1 "(403)" operator workspace create other
+	refuses workspace/absent-key 1 "created, but not bound to --key none" admin workspace create loose --key none
+	does workspace/bind-later "loose: bound" admin workspace bind loose main
+	refuses key/delete-bound 1 "(409).*key main" admin key delete main
+	does workspace/delete "loose: deleted" admin workspace delete loose
+	refuses workspace/delete-absent 1 "(404).*loose" admin workspace delete loose
+	create_key spare cmk >/dev/null 2>&1
+	does key/delete "spare: deleted" admin key delete spare
+}
+
+test_vms() {
+	local out=$work/db1
+
+	does vm/enrol "acme/db1: enrolled" operator vm enrol acme db1 --output "$out"
+	does vm/private-files "^600 600 600 $" sh -c "stat -c %a '$out'/* | tr '\n' ' '"
+	does vm/credential "^PrivateKey=[0-9a-f]{64}$" grep -xE '\[VM\]|Workspace=acme|VM=db1|(PrivateKey|RootKey)=[0-9a-f]{64}|SigningKeys=[0-9a-f]{704}' "$out/emberlock.vm"
+	does vm/credential-lines "^6$" sh -c "wc -l <'$out/emberlock.vm'"
+	does vm/root-key "RootKey=$(cat "$work/state/offline/root.pub")" cat "$out/emberlock.vm"
+	does vm/url "^URL=https://vault.example:$port$" cat "$out/emberlock.manager"
+	does vm/ca "" cmp "$work/state/ca.pem" "$out/emberlock.ca"
+	does vm/key-not-sent "" sh -c "! grep -rlaF \"\$(sed -n s/PrivateKey=//p '$out/emberlock.vm')\" '$work/state'"
+	does vm/list "acme +db1" admin vm list
+	refuses vm/no-overwrite 1 "--output: .*emberlock.vm is there already" operator vm enrol acme db2 --output "$out"
+	refuses vm/again 1 "(409).*VM acme/db1" operator vm enrol acme db1 --output "$work/again"
+	does vm/nothing-left "" sh -c "[ -z \"\$(ls -A '$work/again')\" ]"
+	refuses vm/no-workspace 1 "(404).*workspace none" operator vm enrol none db1 --output "$work/none"
+	refuses vm/bad-name 1 "VM: 'a b' is no name" operator vm enrol acme "a b" --output "$work/none"
+	refuses vm/bad-url 1 "--manager-url: must be https" operator vm enrol acme db3 --output "$work/none" --manager-url http://x
+	nobody root-key generate --output "$work/stranger" >/dev/null
+	refuses vm/other-root 1 "not signed by the root key of $work/stranger/root.pub" \
+		operator vm enrol acme db3 --output "$work/none" --root-public "$work/stranger/root.pub"
+	refuses vm/key-as-ca 1 "must hold PEM certificates alone" operator vm enrol acme db3 --output "$work/none" --ca "$work/state/ca.key"
+	refuses vm/shred-role 1 "(403)" admin vm shred acme db1
+	refuses vm/shred-no-boot 1 "(409).*no boot" operator vm shred acme db1
+	refuses workspace/delete-with-vms 1 "(409).*it has VMs" admin workspace delete acme
+	does vm/remove "acme/db1: removed" operator vm remove acme db1
+	refuses vm/remove-again 1 "(404).*acme/db1" operator vm remove acme db1
+	does fleet/empty "WORKSPACE" operator fleet
+	does fleet/json "^\[\]$" operator fleet --json --workspace acme
+	refuses boot/absent 1 "(404).*boot" operator boot confirm "$(printf '%064d' 7)"
+	refuses boot/malformed 1 "(400).*64 hex digits" operator boot confirm 7
+	refuses boot/role 1 "(403)" admin boot confirm "$(printf '%064d' 7)"
+}
+
+# The ID of the key whose use is $1.
+signing_key() { admin signing-key list | awk -v use="$1" '$2 == use { print $1; exit }'; }
+
+test_signing_keys() {
+	local root=$work/state/offline/root.key first second
+
+	does root-key/private "^600$" stat -c %a "$work/stranger/root.key"
+	refuses root-key/no-overwrite 1 "--output: .*root.key is there already" nobody root-key generate --output "$work/stranger"
+	does signing-key/list "[0-9a-f]{16} +active" operator signing-key list
+	first=$(signing_key active)
+	refuses signing-key/only-one 1 "signing key $first: is the only one" admin signing-key revoke "$first" --root-key "$root"
+	refuses signing-key/other-root 1 "not signed by the root key" admin signing-key rotate --root-key "$work/stranger/root.key"
+	refuses signing-key/as-operator 1 "(403)" operator signing-key rotate --root-key "$root"
+	chmod 644 "$work/stranger/root.key"
+	refuses signing-key/readable-root 1 "must be readable by its owner alone" admin signing-key rotate --root-key "$work/stranger/root.key"
+	does signing-key/rotate "signing key [0-9a-f]{16}: added" admin signing-key rotate --root-key "$root"
+	second=$(signing_key active)
+	does signing-key/another "" [ "$first" != "$second" ]
+	does signing-key/old-valid "$first +valid" admin signing-key list
+	refuses signing-key/revoke-absent 1 "not in the manager's set" admin signing-key revoke 0000000000000000 --root-key "$root"
+	refuses signing-key/revoke-malformed 1 "ID: 'x' is not 16 hex digits" admin signing-key revoke x --root-key "$root"
+	refuses signing-key/revoke-active 1 "(409)" admin signing-key revoke "$second" --root-key "$root"
+	does signing-key/revoke "signing key $first: revoked" admin signing-key revoke "$first" --root-key "$root"
+	does signing-key/gone "" sh -c "! '$bin/emberlock-admin' --identity '$work/state/identities/operator' signing-key list | grep $first"
+	stop_manager
+	does signing-key/restart "" start_manager
+	does signing-key/kept "$second +active" admin signing-key list
+}
+
+test_revocation() {
+	does revoke/enrol "enrolled" operator vm enrol acme db9 --output "$work/db9"
+	nobody file-kms disable cmk --directory "$work/kms" >/dev/null
+	refuses revoke/bind 1 "(409|503)" admin workspace bind acme main
+	refuses revoke/clear-too-early 1 "main|refuse" admin key clear main
+	nobody file-kms enable cmk --directory "$work/kms" >/dev/null
+	does revoke/clear "main: cleared" admin key clear main
+}
+
+test_receipts() {
+	does receipt/list-empty "ADMISSION" operator receipt list
+	refuses receipt/absent 1 "(404)" operator receipt show "$(printf '%064d' 7)"
+	refuses receipt/malformed 1 "(400).*64 hex digits" operator receipt show 7
+	echo '{"format":"emberlock receipt 1","surprise":1}' >"$work/bundle"
+	refuses receipt/unknown-member 1 "unknown member 'surprise'" nobody receipt verify "$work/bundle" --root-key "$work/state/offline/root.pub"
+	refuses receipt/no-file 1 "absent.json: cannot read it" nobody receipt verify "$work/absent.json" --root-key "$work/state/offline/root.pub"
+	refuses receipt/no-root 1 "must be one line of 64 hex digits" nobody receipt verify "$work/bundle" --root-key "$work/state/ca.pem"
+}
+
+test_store() {
+	refuses store/as-operator 1 "(403)" operator store adopt
+	does store/adopt "store: adopted" admin store adopt
+}
+
+port=$(free_port)
+admin_port=$(free_port)
+test_usage
+test_file_kms
+if start_manager; then
+	test_identity
+	test_keys
+	test_workspaces
+	test_vms
+	test_signing_keys
+	test_revocation
+	test_receipts
+	test_store
+else
+	echo "not ok admin/manager-starts"
+	failed=$((failed + 1))
+fi
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
