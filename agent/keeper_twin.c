@@ -22,6 +22,8 @@ static noreturn void twin_main(struct keeper *keeper)
 	int r;
 
 	(void)prctl(PR_SET_NAME, "emberlock-twin");
+	/* New connections are the primary's; the lock on the directory is kept by both. */
+	close(keeper->listen_fd);
 	/* Memory locks are not inherited. */
 	r = process_lock();
 	if (r == 0)

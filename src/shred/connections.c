@@ -204,7 +204,7 @@ enum { POLL_LISTEN, POLL_TWIN, POLL_TWIN_DEATH, POLL_DONE, POLL_CONNECTIONS };
 static void choose_fds(struct keeper *keeper, struct pollfd *fds)
 {
 	/* No one new during a shred: to look at a peer is to open files. */
-	bool accepting = keeper_phase(keeper) == PHASE_HOLDING;
+	bool accepting = keeper_phase(keeper) != PHASE_SHREDDING;
 
 	fds[POLL_LISTEN] = (struct pollfd){accepting ? keeper->listen_fd : -1, POLLIN, 0};
 	fds[POLL_TWIN] =

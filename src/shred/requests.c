@@ -183,20 +183,21 @@ static int on_status(struct keeper *keeper, struct request *request)
 {
 	struct keeper_status *reply = request->reply;
 	struct shared *shared = keeper->shared;
+	bool is_twin = keeper->steps.self == PROCESS_TWIN;
 
 	reply->deadline_ns = keeper->deadline_ns;
 	reply->expiry = keeper->expiry;
 	reply->n_maps = shared_map_count(shared);
 	reply->shred_step = keeper->steps.machine.step;
 	reply->reason = atomic_load(&shared->reason);
-	reply->agent_connected = keeper_agent(keeper) != NULL;
-	reply->twin_alive = keeper->peer.pidfd >= 0;
+	reply->agent_connected = keeper->steps.agent_fd >= 0;
+	reply->twin_alive = is_twin || keeper->peer.pidfd >= 0;
 	reply->secret_memory = keeper->boot_key.secret_memory;
 	reply->boot_key_held = atomic_load(&shared->boot_key_held) != 0;
 	reply->power_armed = keeper->power.armed;
 	reply->watchdog_armed = keeper->watchdog.fd >= 0;
-	reply->keeper_pid = getpid();
-	reply->twin_pid = keeper->peer.pid;
+	reply->keeper_pid = is_twin ? keeper->peer.pid : getpid();
+	reply->twin_pid = is_twin ? getpid() : keeper->peer.pid;
 	return 0;
 }
 

@@ -29,11 +29,11 @@ struct shared {
 	_Atomic uint64_t end_ns; /* when the keys must end: the deadline, where expiry is shred */
 	atomic_uint boot_key_held;
 	/* the shred */
-	atomic_uint owner;  /* enum process: who carries it out; NONE: there is none */
-	atomic_uint reason; /* enum reason */
-	atomic_uint verb;   /* enum power_verb: how it ends */
-	_Atomic uint64_t start_ns;
-	atomic_uint wiped; /* it is over and the machine stays on: power is not armed */
+	atomic_uint owner;	   /* enum process: who carries it out; NONE: there is none */
+	atomic_uint reason;	   /* enum reason */
+	atomic_uint verb;	   /* enum power_verb: how it ends */
+	_Atomic uint64_t start_ns; /* stored after reason and verb; 0: not yet */
+	atomic_uint wiped;	   /* it is over and the machine stays on: power is not armed */
 	struct shared_map maps[SEGMENTS_MAX];
 };
 

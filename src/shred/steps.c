@@ -39,6 +39,9 @@ static void destroy_key(void *argument)
 	struct steps_segment *segment = argument;
 	struct shared_map *map = segment->map;
 
+	/* By the process that this one has taken over from. */
+	if (atomic_load(&map->fate) == SEGMENT_WIPED)
+		return;
 	note_fate(segment,
 		  dm_destroy_key(segment->dm_fd, &segment->buffer, map->name, map->length_sectors));
 }
@@ -50,8 +53,7 @@ static void unblock(void *argument)
 	struct steps_segment *segment = argument;
 	struct shared_map *map = segment->map;
 
-	if (atomic_load(&map->fate) != SEGMENT_WIPED)
-		destroy_key(segment);
+	destroy_key(segment);
 	if (atomic_load(&map->fate) == SEGMENT_WIPED)
 		(void)dm_swap_to_error(segment->dm_fd, &segment->buffer, map->name,
 				       map->length_sectors);
@@ -118,13 +120,14 @@ static void report_segment(struct keeper_report *report, struct shared_map *map)
 /* T3: 0 while a segment is unwiped; one that was wiped after step 1 had been given up counts. */
 static uint64_t keys_gone_at(struct steps *steps)
 {
+	uint64_t start_ns = atomic_load(&steps->shared->start_ns);
 	uint64_t gone_ns = steps->machine.keys_gone_ns;
 
 	if (!all_wiped(steps))
 		return 0;
 	for (unsigned i = 0; i < SEGMENTS_MAX; i++) {
 		struct shared_map *map = &steps->shared->maps[i];
-		uint64_t ns = steps->machine.start_ns + atomic_load(&map->wiped_us) * 1000ull;
+		uint64_t ns = start_ns + atomic_load(&map->wiped_us) * 1000ull;
 
 		if (atomic_load(&map->used) && ns > gone_ns)
 			gone_ns = ns;
@@ -142,7 +145,7 @@ static void send_report(struct steps *steps, enum receipt_kind kind)
 	frame_init(&report->header, FRAME_MAGIC_KEEPER, KEEPER_SHRED_REPORT, sizeof(*report));
 	report->kind = kind;
 	report->reason = steps->machine.reason;
-	report->start_ns = steps->machine.start_ns;
+	report->start_ns = atomic_load(&steps->shared->start_ns);
 	report->keys_gone_ns = keys_gone_at(steps);
 	report->blocked_io_ns = steps->machine.blocked_io_ns;
 	for (unsigned i = 0; i < SEGMENTS_MAX; i++)
@@ -182,8 +185,8 @@ static void act(struct steps *steps, enum shred_action action, uint64_t now_ns)
 		wipe_boot_key(steps);
 		break;
 	case SHRED_DO_BLOCKED_IO:
-		ask_all(steps, unblock);
 		send_report(steps, RECEIPT_KEYS);
+		ask_all(steps, unblock);
 		break;
 	case SHRED_DO_REPORT:
 		send_report(steps, RECEIPT_CLOSING);
@@ -211,28 +214,35 @@ static bool next_event(struct steps *steps, uint64_t now_ns, struct shred_event 
 	return event.type != SHRED_EVENT__MAX;
 }
 
+/* Makes this process the owner. A shred that is taken over keeps its reason, verb and start. */
+static bool claim(struct steps *steps, enum reason reason, enum power_verb verb, bool take_over,
+		  uint64_t now_ns)
+{
+	struct shared *shared = steps->shared;
+	unsigned owner = PROCESS_NONE;
+
+	if (take_over)
+		atomic_store(&shared->owner, steps->self);
+	else if (!atomic_compare_exchange_strong(&shared->owner, &owner, steps->self))
+		return false;
+	if (atomic_load(&shared->start_ns) != 0)
+		return true;
+	atomic_store(&shared->verb, verb);
+	atomic_store(&shared->reason, reason);
+	atomic_store(&shared->start_ns, now_ns);
+	return true;
+}
+
 bool steps_begin(struct steps *steps, enum reason reason, enum power_verb verb, bool take_over,
 		 uint64_t now_ns)
 {
-	struct shared *shared = steps->shared;
-	struct shred_event event = {.type = SHRED_EVENT_START, .receipt_wanted = false};
-	unsigned owner = PROCESS_NONE;
+	struct shred_event event = {.type = SHRED_EVENT_START};
 
-	if (atomic_load(&shared->wiped) || steps->machine.step != SHRED_IDLE)
+	if (atomic_load(&steps->shared->wiped) || steps->machine.step != SHRED_IDLE)
 		return false;
-	if (take_over) {
-		if (atomic_exchange(&shared->owner, steps->self) != PROCESS_NONE) {
-			reason = (enum reason)atomic_load(&shared->reason);
-			verb = (enum power_verb)atomic_load(&shared->verb);
-		}
-	} else if (!atomic_compare_exchange_strong(&shared->owner, &owner, steps->self)) {
+	if (!claim(steps, reason, verb, take_over, now_ns))
 		return false;
-	}
-	atomic_store(&shared->start_ns, now_ns);
-	atomic_store(&shared->verb, verb);
-	atomic_store(&shared->reason, reason);
-
-	event.reason = reason;
+	event.reason = (enum reason)atomic_load(&steps->shared->reason);
 	event.receipt_wanted = steps->agent_fd >= 0;
 	act(steps, shred_machine_step(&steps->machine, &event, now_ns), now_ns);
 	return true;

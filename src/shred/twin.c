@@ -82,9 +82,12 @@ static void beat(struct keeper *keeper, uint64_t now_ns)
 /* When the primary should have ended its shred; LEASE_NEVER where it carries out none. */
 static uint64_t primary_shred_end(struct shared *shared)
 {
-	if (atomic_load(&shared->owner) != PROCESS_PRIMARY || atomic_load(&shared->wiped))
+	uint64_t start_ns = atomic_load(&shared->start_ns);
+
+	if (atomic_load(&shared->owner) != PROCESS_PRIMARY || atomic_load(&shared->wiped) ||
+	    start_ns == 0)
 		return LEASE_NEVER;
-	return atomic_load(&shared->start_ns) + SHRED_TWIN_NS;
+	return start_ns + SHRED_TWIN_NS;
 }
 
 /* When the primary should have begun one. */

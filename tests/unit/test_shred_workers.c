@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Threads that can be abandoned in what they do. */
+#include "unit.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "shred/workers.h"
+
+struct job {
+	sem_t release;
+	atomic_int done;
+	sigset_t blocked;
+	size_t stack;
+};
+
+static int done_fd;
+
+static void wait_for_release(void *argument)
+{
+	struct job *job = argument;
+
+	pthread_sigmask(SIG_SETMASK, NULL, &job->blocked);
+	while (sem_wait(&job->release) < 0)
+		;
+	atomic_fetch_add(&job->done, 1);
+}
+
+static void count(void *argument)
+{
+	atomic_fetch_add(&((struct job *)argument)->done, 1);
+}
+
+static void wait_until_done(struct worker *worker)
+{
+	struct pollfd poll_fd = {.fd = done_fd, .events = POLLIN};
+	eventfd_t n;
+
+	while (worker_is_busy(worker)) {
+		assert_int_equal(poll(&poll_fd, 1, 10000), 1);
+		assert_int_equal(eventfd_read(done_fd, &n), 0);
+	}
+}
+
+static int make_done_fd(void **state)
+{
+	done_fd = eventfd(0, EFD_CLOEXEC);
+	return done_fd < 0;
+}
+
+static int close_done_fd(void **state)
+{
+	return close(done_fd);
+}
+
+static void does_one_job_after_the_other(void **state)
+{
+	static struct worker worker;
+	static struct job job;
+
+	assert_int_equal(worker_start(&worker, done_fd), 0);
+	for (int i = 1; i <= 3; i++) {
+		assert_true(worker_give(&worker, count, &job));
+		wait_until_done(&worker);
+		assert_int_equal(job.done, i);
+	}
+}
+
+static void takes_nothing_before_its_start(void **state)
+{
+	static struct worker worker;
+	static struct job job;
+
+	assert_false(worker_give(&worker, count, &job));
+	assert_int_equal(job.done, 0);
+}
+
+static void one_is_abandoned_others_go_on(void **state)
+{
+	static struct worker blocked, other;
+	static struct job stalled, quick;
+
+	sem_init(&stalled.release, 0, 0);
+	assert_int_equal(worker_start(&blocked, done_fd), 0);
+	assert_int_equal(worker_start(&other, done_fd), 0);
+	assert_true(worker_give(&blocked, wait_for_release, &stalled));
+	assert_true(worker_give(&other, count, &quick));
+	wait_until_done(&other);
+
+	assert_int_equal(quick.done, 1);
+	assert_true(worker_is_busy(&blocked));
+	assert_false(worker_give(&blocked, count, &stalled));
+	assert_int_equal(stalled.done, 0);
+
+	sem_post(&stalled.release);
+	wait_until_done(&blocked);
+	assert_int_equal(stalled.done, 1);
+}
+
+static void all_signals_are_blocked_there(void **state)
+{
+	static struct worker worker;
+	static struct job job;
+	sigset_t own;
+
+	sem_init(&job.release, 0, 1);
+	assert_int_equal(worker_start(&worker, done_fd), 0);
+	assert_true(worker_give(&worker, wait_for_release, &job));
+	wait_until_done(&worker);
+	for (int signal = 1; signal < 32; signal++)
+		if (signal != SIGKILL && signal != SIGSTOP)
+			assert_int_equal(sigismember(&job.blocked, signal), 1);
+	pthread_sigmask(SIG_SETMASK, NULL, &own);
+	assert_int_equal(sigismember(&own, SIGTERM), 0);
+}
+
+static void second_start_makes_no_second_thread(void **state)
+{
+	static struct worker worker;
+
+	assert_int_equal(worker_start(&worker, done_fd), 0);
+	/* A new thread would need a stack, and there is no memory for any. */
+	assert_int_equal(worker_start(&worker, -1), 0);
+	assert_int_equal(worker.done_fd, done_fd);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(does_one_job_after_the_other),
+		cmocka_unit_test(takes_nothing_before_its_start),
+		cmocka_unit_test(one_is_abandoned_others_go_on),
+		cmocka_unit_test(all_signals_are_blocked_there),
+		cmocka_unit_test(second_start_makes_no_second_thread),
+	};
+
+	return cmocka_run_group_tests(tests, make_done_fd, close_done_fd);
+}
