@@ -23,6 +23,13 @@ if(EMBERLOCK_TESTS)
 		emberlock_test(${target} ${test} unit)
 	endforeach()
 
+	# NAME.sh runs the program NAME without agent, keeper and disks.
+	foreach(program ctl generator)
+		add_test(NAME unit.${program}
+			COMMAND ${CMAKE_SOURCE_DIR}/tests/unit/${program}.sh $<TARGET_FILE:emberlock-${program}>)
+		set_tests_properties(unit.${program} PROPERTIES LABELS unit TIMEOUT 300)
+	endforeach()
+
 	file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/model/*.c)
 	foreach(source ${sources})
 		get_filename_component(target ${source} NAME_WE)
