@@ -84,6 +84,14 @@ int volume_ready_again(const char *volume)
 	return r < 0 ? r : uevent_change(info.major, info.minor);
 }
 
+bool ready_is_set(const char *volume)
+{
+	char path[READY_PATH_SIZE];
+
+	ready_path(path, volume);
+	return access(path, F_OK) == 0;
+}
+
 int ready_clear(const char *volume)
 {
 	char path[READY_PATH_SIZE];

@@ -2,11 +2,15 @@
 /* Telling udev, and so systemd, that a volume can be used. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "disks/content.h"
 
 /* Writes the ready file and makes a change event of the map, which the udev rule reads it at. */
 int ready_set(const struct volume_config *config, const struct owner *owner,
 	      char reason[static REASON_SIZE]);
+
+bool ready_is_set(const char *volume);
 
 /* Removes the file, where there is one. 0 or negative errno. */
 int ready_clear(const char *volume);

@@ -81,6 +81,21 @@ static int disk_claim(const struct volume_job *job, char reason[static REASON_SI
 	return 0;
 }
 
+static int disk_bound(const struct volume_job *job, char reason[static REASON_SIZE])
+{
+	const struct volume_config *config = job->config;
+	char text[REASON_SIZE];
+	int r;
+
+	r = queue_bound(job->disk->major, job->disk->minor,
+			config->queue_requests ? config->queue_requests : job->queue_requests,
+			config->queue_max_kib ? config->queue_max_kib : job->queue_max_kib, text);
+	if (r < 0)
+		return reason_set(reason, r, "volume %s: disk %s: %.150s", config->name,
+				  job->disk->path, text);
+	return 0;
+}
+
 static int segments_map(const struct volume_job *job, uint32_t *cookie,
 			char reason[static REASON_SIZE])
 {
@@ -185,9 +200,7 @@ int volume_map(const struct volume_job *job, char reason[static 256])
 	r = disk_is_planned(job, reason);
 	if (r < 0)
 		return r;
-	r = queue_bound(job->disk->major, job->disk->minor,
-			config->queue_requests ? config->queue_requests : job->queue_requests,
-			config->queue_max_kib ? config->queue_max_kib : job->queue_max_kib, reason);
+	r = disk_bound(job, reason);
 	if (r < 0)
 		return r;
 	r = disk_claim(job, reason);
@@ -212,15 +225,15 @@ int volume_unmap(const char *name, unsigned n_segments)
 	char dm_name[DM_NAME_MAX + 1], uuid[DM_NAME_MAX + 1];
 	int first, r;
 
-	first = ready_clear(name);
 	volume_dm_name(dm_name, name);
 	volume_dm_uuid(uuid, name);
 	r = map_remove(dm_name, uuid);
-	if (first == 0)
-		first = r;
-	/* Without the map above gone, each of these would only wait to be told that it is busy. */
+	if (r == -EBUSY)
+		return ready_is_set(name) ? -EBUSY : -EAGAIN;
+	/* Without the map above gone, each of those below would only wait to be told the same. */
 	if (r < 0)
-		return first;
+		return r;
+	first = ready_clear(name);
 	for (unsigned i = n_segments; i-- > 0;) {
 		r = segment_unmap(name, i);
 		if (first == 0)

@@ -42,8 +42,9 @@ struct volume_job {
  * setting, why. 0 or negative errno. */
 int volume_map(const struct volume_job *job, char reason[static 256]);
 
-/* Removes ready file, map and segments 0 to N_SEGMENTS - 1, as far as there are any and they are
- * ours by their UUID. For a half-made volume, never for one in use (-EBUSY). 0 or the first error.
+/* Removes map, ready file and segments 0 to N_SEGMENTS - 1, as far as there are any and they are
+ * ours by their UUID. For a half-made volume. 0; -EBUSY where it is ready and in use: nothing is
+ * changed then; -EAGAIN where it is not ready and yet busy after 5 s of trying; or the first error.
  */
 int volume_unmap(const char *name, unsigned n_segments);
 
