@@ -118,7 +118,9 @@ static int find_key(const struct signing_keys *set, uint64_t id)
 	return -ENOENT;
 }
 
-/* The old keys stay valid, so that what they signed is honoured until they are revoked. */
+/* The manager goes on with the old key until that is revoked, and then changes to the new one: a VM
+ * asks for the newest set when it meets a key it does not know, so that it learns of the revocation
+ * by the change. */
 static int rotate(const struct admin_call *call)
 {
 	_cleanup_signing_key_ struct signing_key *root = NULL;
@@ -146,8 +148,8 @@ static int rotate(const struct admin_call *call)
 	r = install(call, root, &set);
 	if (r < 0)
 		return r;
-	return print_done(call, "added, the manager signs with it now", signing_key_id(public_key),
-			  &set);
+	return print_done(call, "added; in use once the active one is revoked",
+			  signing_key_id(public_key), &set);
 }
 
 static int revoke_key(const struct admin_call *call)
@@ -256,7 +258,7 @@ static int generate(const struct admin_call *call)
 /* clang-format off */
 const struct admin_command admin_signing_commands[] = {
 	{"signing-key", "list", {NULL}, "List the keys that may sign leases.", list, {{NULL}}},
-	{"signing-key", "rotate", {NULL}, "Let the manager sign with a new key; the old stays valid.",
+	{"signing-key", "rotate", {NULL}, "Add a new key, in use once the active one is revoked.",
 	 rotate, {ROOT_KEY_OPTION}},
 	{"signing-key", "revoke", {"ID"}, "Take a key out of the set; what it signed counts no more.",
 	 revoke_key, {ROOT_KEY_OPTION}},

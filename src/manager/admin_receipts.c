@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "keys/sign.h"
 #include "manager/admin_receipt.h"
 #include "manager/admin_routes.h"
 #include "manager/manager.h"
@@ -103,6 +104,50 @@ static int add_token(json_t *bundle, const char *name, const uint8_t token[stati
 	return json_object_set_new(bundle, name, hex_json(token, TOKEN_SIZE));
 }
 
+/* Looks for the newest set that holds the keys of all tokens of BOOT. */
+struct set_search {
+	const struct store_boot *boot;
+	uint8_t set[SIGNING_KEYS_SIZE];
+};
+
+static bool set_signed(const struct signing_keys *set, const uint8_t bytes[static TOKEN_SIZE])
+{
+	struct token token;
+
+	return bytes_are_zero(bytes, TOKEN_SIZE) ||
+	       token_verify(bytes, TOKEN_SIZE, set, &token) == 0;
+}
+
+static int try_set(const uint8_t bytes[static SIGNING_KEYS_SIZE], void *userdata)
+{
+	struct set_search *search = userdata;
+	struct signing_keys set;
+
+	if (signing_keys_decode(bytes, SIGNING_KEYS_SIZE, &set) < 0)
+		return -EIO;
+	if (!set_signed(&set, search->boot->admit_token) ||
+	    !set_signed(&set, search->boot->token) || !set_signed(&set, search->boot->shred_token))
+		return 0;
+	memcpy(search->set, bytes, SIGNING_KEYS_SIZE);
+	return 1;
+}
+
+/* A set of the boot's time: its keys may have been rotated out since. The present one, where no
+ * set holds all. */
+static int find_set(struct store *store, const struct store_boot *boot,
+		    uint8_t set[static SIGNING_KEYS_SIZE])
+{
+	struct set_search search = {.boot = boot};
+	int r;
+
+	r = store_signing_keys_all(store, try_set, &search);
+	if (r == 0)
+		return store_signing_keys_get(store, set);
+	if (r > 0)
+		memcpy(set, search.set, SIGNING_KEYS_SIZE);
+	return r < 0 ? r : 0;
+}
+
 static int fill_bundle(struct store *store, const struct store_boot *boot, json_t *bundle)
 {
 	uint8_t set[SIGNING_KEYS_SIZE];
@@ -113,7 +158,7 @@ static int fill_bundle(struct store *store, const struct store_boot *boot, json_
 	if (r == 0)
 		r = store_receipts(store, boot->admission, add_receipt, receipts);
 	if (r == 0)
-		r = store_signing_keys_get(store, set);
+		r = find_set(store, boot, set);
 	if (r < 0)
 		return r;
 	if (json_object_set_new(bundle, "format", json_string(RECEIPT_BUNDLE_FORMAT)) < 0 ||

@@ -27,14 +27,15 @@ static int add_keys(const struct manager *manager, const struct signing_keys *se
 
 	operation_signing_key_list(manager, active, new);
 	for (uint32_t i = 0; i < set->n_keys; i++) {
-		bool is_active = bytes_equal(set->keys[i], active, PUBLIC_KEY_SIZE);
+		const char *use = "valid";
 
-		if (json_array_append_new(
-			    keys, key_json(set->keys[i], is_active ? "active" : "valid")) < 0)
+		if (bytes_equal(set->keys[i], active, PUBLIC_KEY_SIZE))
+			use = "active";
+		else if (bytes_equal(set->keys[i], new, PUBLIC_KEY_SIZE))
+			use = "next";
+		if (json_array_append_new(keys, key_json(set->keys[i], use)) < 0)
 			return -ENOMEM;
 	}
-	if (!bytes_are_zero(new, PUBLIC_KEY_SIZE))
-		return json_array_append_new(keys, key_json(new, "new, in no set"));
 	return 0;
 }
 
@@ -73,7 +74,7 @@ void admin_signing_keys_new(struct http_request *request)
 	if (r < 0)
 		admin_reply_refused(request, r, "signing key", "new");
 	else
-		http_reply_json(request, 200, key_json(public_key, "new, in no set"));
+		http_reply_json(request, 200, key_json(public_key, "new"));
 }
 
 void admin_signing_keys_install(struct http_request *request)

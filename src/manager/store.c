@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -174,7 +176,34 @@ int store_signing_keys_get(struct store *store, uint8_t ret_set[static SIGNING_K
 
 int store_signing_keys_set(struct store *store, const uint8_t set[static SIGNING_KEYS_SIZE])
 {
-	return setting_set_blob(store, "signing keys", set, SIGNING_KEYS_SIZE);
+	struct signing_keys decoded;
+	char name[32];
+	int r;
+
+	if (signing_keys_decode(set, SIGNING_KEYS_SIZE, &decoded) < 0)
+		return -EINVAL;
+	snprintf(name, sizeof(name), "signing keys %016" PRIx64, decoded.epoch);
+	r = setting_set_blob(store, name, set, SIGNING_KEYS_SIZE);
+	return r < 0 ? r : setting_set_blob(store, "signing keys", set, SIGNING_KEYS_SIZE);
+}
+
+int store_signing_keys_all(struct store *store, store_signing_keys_each each, void *userdata)
+{
+	sqlite3_stmt *statement = sql_statement(store, SQL_SIGNING_KEYS);
+	uint8_t set[SIGNING_KEYS_SIZE];
+	int r;
+
+	if (!statement)
+		return -EIO;
+	while ((r = sql_next(store, statement)) > 0) {
+		sql_column_blob(statement, 0, set, sizeof(set));
+		r = each(set, userdata);
+		if (r != 0) {
+			sqlite3_reset(statement);
+			return r;
+		}
+	}
+	return r;
 }
 
 static int load_epochs(struct store *store)

@@ -198,4 +198,8 @@ int store_receipts(struct store *store, const uint8_t admission[static HASH_SIZE
 int store_root_public_get(struct store *store, uint8_t ret_public[static PUBLIC_KEY_SIZE]);
 int store_root_public_set(struct store *store, const uint8_t public_key[static PUBLIC_KEY_SIZE]);
 int store_signing_keys_get(struct store *store, uint8_t ret_set[static SIGNING_KEYS_SIZE]);
+/* The set before stays among the past ones: receipts of its time are verified by it. */
 int store_signing_keys_set(struct store *store, const uint8_t set[static SIGNING_KEYS_SIZE]);
+/* Every set that was ever installed, the present one first. */
+typedef int (*store_signing_keys_each)(const uint8_t set[static SIGNING_KEYS_SIZE], void *userdata);
+int store_signing_keys_all(struct store *store, store_signing_keys_each each, void *userdata);

@@ -36,6 +36,8 @@ const char *const store_sql[SQL__MAX] = {
 	[SQL_SETTING_GET] = "SELECT value FROM settings WHERE name = ?1",
 	[SQL_SETTING_SET] = "INSERT INTO settings (name, value) VALUES (?1, ?2) "
 			    "ON CONFLICT (name) DO UPDATE SET value = ?2",
+	[SQL_SIGNING_KEYS] = "SELECT value FROM settings WHERE name > 'signing keys '"
+			     " AND name < 'signing keys g' ORDER BY name DESC",
 	[SQL_KEY_INSERT] =
 		"INSERT INTO keys (name, provider, key_id, directory, poll_ms, lease_ms, "
 		"margin_ms, max_staleness_ms, probe_ms, expiry, confirm_boot, proven, "
