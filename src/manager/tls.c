@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 
-static const uint8_t protocol[] = {'h', '2'};
+static const uint8_t protocols[] = {2, 'h', '2'}; /* in ALPN's form */
 
 static void free_context(SSL_CTX **context)
 {
@@ -31,15 +31,13 @@ static int failed(const char *what, const char *path)
 static int choose_protocol(SSL *tls, const unsigned char **out, unsigned char *out_len,
 			   const unsigned char *in, unsigned in_len, void *userdata)
 {
-	for (unsigned i = 0; i + in[i] < in_len; i += 1u + in[i]) {
-		if (in[i] == sizeof(protocol) &&
-		    memcmp(in + i + 1, protocol, sizeof(protocol)) == 0) {
-			*out = in + i + 1;
-			*out_len = sizeof(protocol);
-			return SSL_TLSEXT_ERR_OK;
-		}
-	}
-	return SSL_TLSEXT_ERR_ALERT_FATAL;
+	unsigned char *chosen;
+
+	if (SSL_select_next_proto(&chosen, out_len, protocols, sizeof(protocols), in, in_len) !=
+	    OPENSSL_NPN_NEGOTIATED)
+		return SSL_TLSEXT_ERR_ALERT_FATAL;
+	*out = chosen;
+	return SSL_TLSEXT_ERR_OK;
 }
 
 static int load_certificate(SSL_CTX *context, const char *state_dir)
@@ -108,5 +106,5 @@ bool tls_chose_h2(const SSL *tls)
 	unsigned n;
 
 	SSL_get0_alpn_selected(tls, &chosen, &n);
-	return n == sizeof(protocol) && memcmp(chosen, protocol, n) == 0;
+	return n == 2 && memcmp(chosen, "h2", 2) == 0;
 }
