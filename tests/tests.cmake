@@ -30,13 +30,11 @@ if(EMBERLOCK_TESTS)
 		set_tests_properties(unit.${program} PROPERTIES LABELS unit TIMEOUT 300)
 	endforeach()
 
-	file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/model/*.c)
-	foreach(source ${sources})
-		get_filename_component(target ${source} NAME_WE)
-		add_executable(${target} ${source})
-		target_link_libraries(${target} PRIVATE core)
-		emberlock_test(${target} model.${target} model)
-	endforeach()
+	# X_walk.c steps the machine X everywhere, X_invariants.c says what must hold.
+	add_executable(lease_walk ${CMAKE_SOURCE_DIR}/tests/model/lease_walk.c
+		${CMAKE_SOURCE_DIR}/tests/model/lease_invariants.c)
+	target_link_libraries(lease_walk PRIVATE core)
+	emberlock_test(lease_walk model.lease_walk model)
 endif()
 
 # The parsers under the fuzzers need its instrumentation; the programs linked to them do not mind.

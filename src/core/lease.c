@@ -176,24 +176,32 @@ static void take_terms(struct lease *lease, const struct token *token)
 	lease->rejected = LEASE_REJECT_NONE;
 }
 
+/* What is to be said of the way from BEFORE to the state after an accepted token. */
+static unsigned announce(enum lease_state before, enum lease_state after)
+{
+	unsigned actions = before == LEASE_STARTING ? LEASE_ACTION_ADMIT : 0;
+
+	if (after == before)
+		return actions;
+	if (after == LEASE_WARNING || after == LEASE_UNBOUNDED)
+		return actions | LEASE_ACTION_WARN;
+	if (before == LEASE_WARNING || before == LEASE_UNBOUNDED)
+		return actions | LEASE_ACTION_RESUME;
+	return actions;
+}
+
 static unsigned accept(struct lease *lease, const struct lease_event *event, uint64_t now_ns)
 {
 	enum lease_state before = lease->state;
-	unsigned actions = LEASE_ACTION_DEADLINE;
+	unsigned actions;
 
 	take_terms(lease, event->token);
 	lease->state = now_ns < lease->warning_ns ? LEASE_ADMITTED : LEASE_WARNING;
-	if (lease->state == LEASE_WARNING && before != LEASE_WARNING)
-		actions |= LEASE_ACTION_WARN;
-	actions |= expire(lease, now_ns);
+	actions = expire(lease, now_ns);
 	if (lease->state == LEASE_SHREDDING)
-		return actions & (LEASE_ACTION_SAVE | LEASE_ACTION_SHRED);
-	if (before == LEASE_STARTING)
-		actions |= LEASE_ACTION_ADMIT;
-	if (lease->state == LEASE_ADMITTED &&
-	    (before == LEASE_WARNING || before == LEASE_UNBOUNDED))
-		actions |= LEASE_ACTION_RESUME;
-	return actions | new_challenge(lease, event->challenge, now_ns);
+		return actions;
+	return LEASE_ACTION_DEADLINE | announce(before, lease->state) |
+	       new_challenge(lease, event->challenge, now_ns);
 }
 
 static unsigned on_token(struct lease *lease, const struct lease_event *event, uint64_t now_ns)
