@@ -138,7 +138,7 @@ static int load_key(struct pki_run *run, const char *name, EVP_PKEY **ret_key)
 {
 	_cleanup_(free_bio) BIO *bio = NULL;
 	char path[PATH_MAX], text[PEM_MAX];
-	size_t len;
+	size_t len = 0;
 	int r;
 
 	r = path_of(run, name, path);
@@ -162,7 +162,7 @@ static int load_certificate(struct pki_run *run, const char *name, X509 **ret_ce
 {
 	_cleanup_(free_bio) BIO *bio = NULL;
 	char path[PATH_MAX], text[PEM_MAX];
-	size_t len;
+	size_t len = 0;
 	int r;
 
 	r = path_of(run, name, path);
