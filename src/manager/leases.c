@@ -502,10 +502,11 @@ static void seat_review(struct seat *seat)
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct seat *seat = userdata;
+	struct manager *manager = seat->leases->manager;
 
 	if (seat->http)
 		seat_review(seat);
-	manager_turn_bound(seat->leases->manager);
+	manager_turn_bound(manager);
 	return 0;
 }
 

@@ -24,7 +24,7 @@ struct bound {
 struct operation {
 	struct kms_job job;
 	struct manager *manager;
-	operation_done done;
+	operation_done done; /* NULL once it was called */
 	void *userdata;
 	struct store_key key;
 	struct kms_outcome outcome;
@@ -35,10 +35,19 @@ struct operation {
 	struct bound *bound; /* of a clear */
 };
 
+static void finish(struct operation *operation, int r, const char *message)
+{
+	operation->done(r, message, operation->userdata);
+	operation->done = NULL;
+}
+
 static void operation_free(struct kms_job *base)
 {
 	struct operation *operation = (struct operation *)base;
 
+	/* The manager ends before the KMS answered. */
+	if (operation->done)
+		finish(operation, -ECANCELED, "the manager is stopping");
 	while (operation->bound) {
 		struct bound *bound = operation->bound;
 
@@ -65,22 +74,23 @@ static struct operation *operation_new(struct manager *manager, const struct sto
 	return operation;
 }
 
+/* One that never began does not call back. */
+static int operation_refuse(struct operation *operation, int r)
+{
+	operation->done = NULL;
+	operation_free(&operation->job);
+	return r;
+}
+
 static int operation_submit(struct operation *operation)
 {
 	int r = kms_pool_submit(operation->manager->kms, &operation->job);
 
-	if (r < 0)
-		operation_free(&operation->job);
-	return r;
-}
-
-static void finish(const struct operation *operation, int r, const char *message)
-{
-	operation->done(r, message, operation->userdata);
+	return r < 0 ? operation_refuse(operation, r) : 0;
 }
 
 /* True where the KMS agreed; else the operation is over. */
-static bool kms_agreed(const struct operation *operation)
+static bool kms_agreed(struct operation *operation)
 {
 	enum kms_class class = operation->outcome.class;
 	char message[256];
@@ -95,8 +105,7 @@ static bool kms_agreed(const struct operation *operation)
 	return false;
 }
 
-static void finish_stored(const struct operation *operation, int r, const char *object,
-			  const char *name)
+static void finish_stored(struct operation *operation, int r, const char *object, const char *name)
 {
 	char message[256];
 
@@ -213,10 +222,8 @@ int operation_key_clear(struct manager *manager, const char *name, operation_don
 	if (!operation)
 		return -ENOMEM;
 	r = store_workspaces(manager->store, add_bound, operation);
-	if (r < 0) {
-		operation_free(&operation->job);
-		return r;
-	}
+	if (r < 0)
+		return operation_refuse(operation, r);
 	return operation_submit(operation);
 }
 
@@ -298,9 +305,7 @@ int operation_workspace_bind(struct manager *manager, const char *workspace, con
 	if (!operation)
 		return -ENOMEM;
 	r = set_old(operation, &workspace_row);
-	if (r < 0) {
-		operation_free(&operation->job);
-		return r;
-	}
+	if (r < 0)
+		return operation_refuse(operation, r);
 	return operation_submit(operation);
 }
