@@ -174,7 +174,7 @@ class VM(contextlib.AbstractContextManager["VM"]):
 
     # Short forms of what tests do most
 
-    def ready(self, timeout: float = 90) -> float:
+    def ready(self, timeout: float = 300) -> float:
         """Waits until the guest takes commands; gives the seconds since its start."""
         return self.channel.wait_ready(timeout) - self.started_at
 
@@ -182,7 +182,7 @@ class VM(contextlib.AbstractContextManager["VM"]):
         """Channel.run()."""
         return self.channel.run(script, stdin, timeout, check)
 
-    def power_off(self, timeout: float = 60) -> Off:
+    def power_off(self, timeout: float = 180) -> Off:
         """An orderly power-off from inside."""
         self.channel.start("systemctl poweroff")
         return self.wait_off(timeout)
