@@ -37,7 +37,7 @@ static void read_hex(const char *name, uint8_t *bytes)
 
 static const char *kms(void)
 {
-	static char path[PATH_MAX];
+	static char path[sizeof(directory) + 4];
 
 	snprintf(path, sizeof(path), "%s/kms", directory);
 	return path;
