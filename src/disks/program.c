@@ -45,7 +45,7 @@ static _Noreturn void child(const char *const argv[], int error_fd, pid_t parent
  * blocks. */
 static void first_line(int fd, char text[static REASON_SIZE])
 {
-	char buffer[1024];
+	char buffer[1024] = "";
 	size_t used = 0;
 
 	for (;;) {

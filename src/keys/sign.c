@@ -31,14 +31,19 @@ static void cleanup_md_context(EVP_MD_CTX **context)
 int signing_key_new_from_seed(const uint8_t seed[static IDENTITY_SEED_SIZE],
 			      struct signing_key **ret_key)
 {
-	_cleanup_free_ struct signing_key *key = calloc(1, sizeof(*key));
+	struct signing_key *key;
+	EVP_PKEY *pkey;
 
-	if (!key)
+	pkey = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, IDENTITY_SEED_SIZE);
+	if (!pkey)
 		return -ENOMEM;
-	key->pkey = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, IDENTITY_SEED_SIZE);
-	if (!key->pkey)
+	key = malloc(sizeof(*key));
+	if (!key) {
+		EVP_PKEY_free(pkey);
 		return -ENOMEM;
-	*ret_key = TAKE_PTR(key);
+	}
+	key->pkey = pkey;
+	*ret_key = key;
 	return 0;
 }
 
