@@ -41,15 +41,6 @@ static int path_join(char path[static PATH_MAX], const char *root, const char *d
 	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
-/* Whether PATH is a link to /dev/null, which need not exist below another root. */
-static bool is_null_link(const char *path)
-{
-	char target[16];
-	ssize_t n = readlink(path, target, sizeof(target));
-
-	return n == (ssize_t)strlen("/dev/null") && memcmp(target, "/dev/null", (size_t)n) == 0;
-}
-
 /* Reads PATH whole. *ret_text is the caller's to free. */
 static int text_read(const char *path, char **ret_text, size_t *ret_size, char error[static 256])
 {
@@ -164,7 +155,7 @@ static int directory_scan(struct files *files, const char *root, const char *par
 	}
 }
 
-/* 1: loaded; 0: the file is a mask. */
+/* 1: loaded; 0: the file is a mask: empty, as a link to /dev/null is when read. */
 static int volume_load(const struct file *file, struct volume_config *volume,
 		       char error[static 256])
 {
@@ -173,8 +164,6 @@ static int volume_load(const struct file *file, struct volume_config *volume,
 	size_t size = 0;
 	int r;
 
-	if (is_null_link(file->path))
-		return 0;
 	r = text_read(file->path, &text, &size, error);
 	if (r < 0)
 		return r;
