@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "disks/claim.h"
 #include "disks/probe.h"
 #include "disks/uses.h"
 
@@ -144,11 +145,12 @@ static void facts_look(sd_device *device, struct disk_facts *facts)
 	if (facts->label[0] == '\0' && facts->partition)
 		property_copy(device, part_name, facts->label, sizeof(facts->label));
 
-	exclusive = open(facts->path, O_RDONLY | O_EXCL | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (exclusive < 0 && errno == EBUSY && !facts->mounted) {
+	if (facts->mounted || facts->in_use)
+		return;
+	exclusive = claim_open(facts->path, O_RDONLY);
+	if (exclusive == -EBUSY) {
 		facts->in_use = true;
-		if (facts->used_by[0] == '\0')
-			memcpy(facts->used_by, "another program", sizeof("another program"));
+		memcpy(facts->used_by, "another program", sizeof("another program"));
 	}
 }
 

@@ -87,10 +87,7 @@ int map_info(const char *name, struct map_info *ret_info)
 		return -ENXIO;
 	uuid = dm_task_get_uuid(task);
 
-	*ret_info = (struct map_info){.major = info.major,
-				      .minor = info.minor,
-				      .open_count = info.open_count,
-				      .suspended = info.suspended != 0};
+	*ret_info = (struct map_info){.major = info.major, .minor = info.minor};
 	return copy_text(ret_info->uuid, sizeof(ret_info->uuid), uuid ? uuid : "");
 }
 

@@ -6,7 +6,6 @@
  * cookie, which begins as 0; maps_settle() waits for all of them, and leaves 0. */
 #pragma once
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,8 +20,6 @@
 struct map_info {
 	char uuid[MAP_UUID_SIZE];
 	unsigned major, minor;
-	int open_count;
-	bool suspended;
 };
 
 /* A stretch of a linear map: all of the device MAJOR:MINOR. */

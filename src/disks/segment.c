@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
+#include "disks/claim.h"
 #include "disks/ends.h"
 #include "disks/maps.h"
 #include "keys/derive.h"
@@ -50,6 +51,21 @@ void segment_dm_uuid(char to[static DM_NAME_MAX + 1], const char *volume, uint32
 	(void)snprintf(to, DM_NAME_MAX + 1, SEGMENT_UUID_PREFIX "%.100s", name);
 }
 
+/* Again where another program looks at the disk just now. */
+static int activate_claiming(struct crypt_device *device, const char *name,
+			     const uint8_t key[static SEGMENT_KEY_SIZE], uint32_t flags)
+{
+	for (int i = 0; i < CLAIM_TRIES; i++) {
+		int r = crypt_activate_by_volume_key(device, name, (const char *)key,
+						     SEGMENT_KEY_SIZE, flags);
+
+		if (r != -EBUSY)
+			return r;
+		claim_wait();
+	}
+	return -EBUSY;
+}
+
 /* Plain mode, AES-256-XTS, the key in the table for now. */
 static int activate(const struct volume_job *job, uint32_t number, const char *name,
 		    const uint8_t key[static SEGMENT_KEY_SIZE], char reason[static REASON_SIZE])
@@ -74,8 +90,7 @@ static int activate(const struct volume_job *job, uint32_t number, const char *n
 	r = crypt_format(device, CRYPT_PLAIN, "aes", "xts-plain64", NULL, NULL, SEGMENT_KEY_SIZE,
 			 &parameters);
 	if (r >= 0)
-		r = crypt_activate_by_volume_key(device, name, (const char *)key, SEGMENT_KEY_SIZE,
-						 flags);
+		r = activate_claiming(device, name, key, flags);
 	if (r < 0)
 		return reason_set(reason, r, "volume %s: segment %u on disk %s: %s",
 				  job->config->name, number, job->disk->path,

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "disks/claim.h"
 #include "disks/content.h"
 #include "disks/find.h"
 #include "disks/maps.h"
@@ -60,11 +61,14 @@ static int disk_is_planned(const struct volume_job *job, char reason[static REAS
  * device-mapper takes its own with the first segment. */
 static int disk_claim(const struct volume_job *job, char reason[static REASON_SIZE])
 {
-	_cleanup_close_ int fd = open(job->disk->path, O_RDWR | O_EXCL | O_CLOEXEC | O_NOCTTY);
+	_cleanup_close_ int fd = claim_open(job->disk->path, O_RDWR);
 	uint64_t bytes = 0;
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) < 0 || ioctl(fd, BLKGETSIZE64, &bytes) < 0)
+	if (fd < 0)
+		return reason_errno(reason, fd, "volume %s: disk %s", job->config->name,
+				    job->disk->path);
+	if (fstat(fd, &st) < 0 || ioctl(fd, BLKGETSIZE64, &bytes) < 0)
 		return reason_errno(reason, -errno, "volume %s: disk %s", job->config->name,
 				    job->disk->path);
 	if (st.st_rdev != makedev(job->disk->major, job->disk->minor))
