@@ -5,7 +5,7 @@
 #include "manager/leases.h"
 #include "manager/manager.h"
 
-#define SETTLED_SHOWN_MS (7ull * 24 * 3600 * 1000) /* boots that ended earlier are not listed */
+#define SHOWN_MS (7ull * 24 * 3600 * 1000) /* boots that ended earlier are not listed */
 
 struct walk {
 	json_t *rows;
@@ -65,20 +65,10 @@ static json_t *row(const struct store_boot *boot, uint64_t now_ms)
 			 (int)boot->pauses, "volumes", volumes(&report), "failure", report.failure);
 }
 
-static bool is_settled(const struct store_boot *boot, uint64_t now_ms)
-{
-	enum engine_class class = engine_class(boot, now_ms);
-
-	return boot->state != BOOT_WAITING && boot->state != BOOT_HELD && class != CLASS_LIVE &&
-	       boot->last_ms + SETTLED_SHOWN_MS < now_ms;
-}
-
 static int add_row(const struct store_boot *boot, void *userdata)
 {
 	struct walk *walk = userdata;
 
-	if (is_settled(boot, walk->now_ms))
-		return 0;
 	return json_array_append_new(walk->rows, row(boot, walk->now_ms));
 }
 
@@ -86,7 +76,8 @@ json_t *fleet_list(struct manager *manager, const char *workspace)
 {
 	struct walk walk = {.rows = json_array(), .now_ms = leases_time().real_ms};
 
-	if (walk.rows && store_boots(manager->store, workspace, NULL, add_row, &walk) != 0) {
+	if (walk.rows && store_boots_since(manager->store, workspace, walk.now_ms - SHOWN_MS,
+					   add_row, &walk) != 0) {
 		json_decref(walk.rows);
 		return NULL;
 	}

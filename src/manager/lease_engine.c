@@ -106,7 +106,7 @@ static struct engine_decision grant(const struct engine_facts *facts, struct eng
 		.verdict = facts->admitting ? VERDICT_ADMIT : VERDICT_CONTINUE,
 		.ttl_ms = (uint32_t)ttl,
 		/* A lease shortened by its evidence keeps a time before its warning. */
-		.margin_ms = (uint32_t)least(key->margin_ms, (ttl - 1) / 2),
+		.margin_ms = (uint32_t)least(key->margin_ms, ttl / 2 - 1),
 		.poll_ms = key->poll_ms,
 		.expiry = key->expiry,
 		.cmk_state = facts->cmk_state,
@@ -121,7 +121,8 @@ static struct engine_decision renew(const struct engine_facts *facts, struct eng
 
 	if (!facts->key)
 		return decide(ENGINE_STALE);
-	if (boot->state == BOOT_HELD)
+	if (boot->state == BOOT_HELD ||
+	    (boot->state == BOOT_WAITING && facts->key->confirm_boot && !boot->confirmed))
 		return decide(ENGINE_HOLD);
 	if (boot->state == BOOT_WAITING && !facts->admitting)
 		return decide(ENGINE_UNKNOWN);

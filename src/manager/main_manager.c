@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
@@ -163,6 +164,14 @@ static void raise_files(void)
 	}
 }
 
+/* Signing keys and KEKs pass through this process: no core file, no debugger of the same user. */
+static int forbid_dumps(void)
+{
+	if (prctl(PR_SET_DUMPABLE, 0) < 0)
+		return log_errno(-errno, "cannot forbid core dumps");
+	return 0;
+}
+
 static void block_signals(void)
 {
 	sigset_t set;
@@ -238,5 +247,7 @@ int main(int argc, char **argv)
 	r = parse_arguments(argc, argv);
 	if (r < 0)
 		return 2;
-	return r == 0 ? EXIT_SUCCESS : run() < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	if (r == 0)
+		return EXIT_SUCCESS;
+	return forbid_dumps() < 0 || run() < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -24,6 +25,7 @@
 #include "manager/tls.h"
 
 #define KMS_WORKERS 8
+#define FILES_KEPT  128 /* descriptors for all but connections */
 
 static uint64_t now_ms(void)
 {
@@ -135,6 +137,19 @@ static int add_parts(struct manager *manager, const struct manager_options *opti
 	return r < 0 ? r : prober_new(manager, &manager->prober);
 }
 
+/* What two listeners may hold without running out of descriptors, and not more than was asked. */
+static unsigned connections_max(unsigned asked)
+{
+	struct rlimit limit;
+	rlim_t share = RLIM_INFINITY;
+
+	if (asked == 0)
+		asked = HTTP_CONNECTIONS_MAX;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+		share = limit.rlim_cur > FILES_KEPT ? (limit.rlim_cur - FILES_KEPT) / 2 : 1;
+	return share < asked ? (unsigned)share : asked;
+}
+
 static int add_server(struct manager *manager, const struct manager_options *options, bool admin,
 		      struct http_server **ret_server)
 {
@@ -145,8 +160,7 @@ static int add_server(struct manager *manager, const struct manager_options *opt
 		.mutual = admin,
 		.routes = admin ? options->admin_routes : vm_routes,
 		.n_routes = admin ? options->n_admin_routes : vm_routes_n,
-		.max_connections = options->max_connections > 0 ? options->max_connections
-								: HTTP_CONNECTIONS_MAX,
+		.max_connections = connections_max(options->max_connections),
 	};
 	int r;
 

@@ -53,7 +53,7 @@ int operation_boot_confirm(struct manager *manager, const uint8_t admission[stat
 	r = store_boot_get(manager->store, admission, &boot);
 	if (r < 0)
 		return r;
-	if (boot.state != BOOT_HELD)
+	if (boot.state != BOOT_HELD && (boot.state != BOOT_WAITING || boot.confirmed))
 		return -EINVAL;
 	boot.state = BOOT_WAITING;
 	boot.confirmed = true;

@@ -259,7 +259,7 @@ static void bind_done(struct kms_job *base)
 		r = store_workspace_bind(store, workspace.id, key.id, operation->kek.blob,
 					 operation->kek.size, operation->kek.check);
 	if (r == 0)
-		prober_watch(operation->manager->prober, workspace.id);
+		prober_rebound(operation->manager->prober, workspace.id);
 	finish_stored(operation, r, "workspace", operation->workspace);
 }
 

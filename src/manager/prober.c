@@ -27,6 +27,7 @@ struct probe {
 	int64_t workspace, key;
 	sd_event_source *timer;
 	bool running;	      /* a job is under way */
+	bool doubted;	      /* somebody else saw a refusal: probe, whoever has a boot */
 	uint64_t evidence_ms; /* CLOCK_BOOTTIME; 0 none */
 	uint64_t evidence_real_ms;
 	uint64_t refused_ms; /* CLOCK_BOOTTIME of the first refusal by access in a row; 0 none */
@@ -254,8 +255,11 @@ static int on_due(sd_event_source *source, uint64_t usec, void *userdata)
 		return 0;
 	set_key(probe, key.id);
 	/* Asleep until prober_watch(): a revocation is sticky, and who has no boot needs no probe. */
-	if (key.revoked_ms > 0 || store_boots_current(store, workspace.id) == 0)
+	if (key.revoked_ms > 0 ||
+	    (!probe->doubted &&
+	     store_boots_current(store, workspace.id, clock_realtime_s() * 1000) == 0))
 		return 0;
+	probe->doubted = false;
 	if (submit(probe, &workspace, &key) < 0)
 		arm(probe, UNHEALTHY_MS);
 	return 0;
@@ -296,6 +300,16 @@ void prober_watch(struct prober *prober, int64_t workspace)
 		arm(probe, 0);
 }
 
+void prober_rebound(struct prober *prober, int64_t workspace)
+{
+	struct probe *probe;
+
+	prober_watch(prober, workspace);
+	probe = find(prober, workspace);
+	if (probe && !probe->running)
+		arm(probe, 0);
+}
+
 void prober_observe(struct prober *prober, const struct prober_answer *answer)
 {
 	struct probe *probe;
@@ -307,6 +321,7 @@ void prober_observe(struct prober *prober, const struct prober_answer *answer)
 		return;
 	set_key(probe, answer->key);
 	if (is_refusal(answer->outcome.class)) {
+		probe->doubted = true;
 		if (!probe->running)
 			arm(probe, 0);
 		return;

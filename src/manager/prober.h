@@ -22,8 +22,11 @@ struct prober_answer {
 int prober_new(struct manager *manager, struct prober **ret_prober);
 struct prober *prober_free(struct prober *prober);
 
-/* The workspace has a current boot, or was bound anew: probe it now and then, from now on. */
+/* The workspace has a current boot: probe it now and then, from now on. */
 void prober_watch(struct prober *prober, int64_t workspace);
+
+/* Its key changed: evidence is wanted at once. */
+void prober_rebound(struct prober *prober, int64_t workspace);
 
 /* An answer that somebody else got; a refusal starts a probe at once. */
 void prober_observe(struct prober *prober, const struct prober_answer *answer);

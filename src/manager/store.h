@@ -175,8 +175,12 @@ typedef int (*store_boot_each)(const struct store_boot *boot, void *userdata);
 /* Newest first; WORKSPACE and VM may be NULL. */
 int store_boots(struct store *store, const char *workspace, const char *vm, store_boot_each each,
 		void *userdata);
-/* Number of boots of a workspace that are waiting, held or live. */
-int store_boots_current(struct store *store, int64_t workspace);
+/* Those of the above that were heard of since SINCE_MS, or have not ended. */
+int store_boots_since(struct store *store, const char *workspace, uint64_t since_ms,
+		      store_boot_each each, void *userdata);
+/* Number of boots of a workspace that may hold keys under a lease at NOW_MS, or, reported within the
+ * last day, are waiting for one. */
+int store_boots_current(struct store *store, int64_t workspace, uint64_t now_ms);
 
 /* --- receipts --- */
 struct store_receipt {

@@ -169,7 +169,7 @@ int store_boots_end_of_key(struct store *store, int64_t key, enum reason reason)
 	return sql_write(store, statement);
 }
 
-int store_boots_current(struct store *store, int64_t workspace)
+int store_boots_current(struct store *store, int64_t workspace, uint64_t now_ms)
 {
 	sqlite3_stmt *statement = sql_statement(store, SQL_BOOTS_CURRENT);
 	int r;
@@ -177,6 +177,7 @@ int store_boots_current(struct store *store, int64_t workspace)
 	if (!statement)
 		return -EIO;
 	sql_bind_int(statement, 1, (uint64_t)workspace);
+	sql_bind_int(statement, 2, now_ms);
 	r = sql_next(store, statement);
 	if (r <= 0)
 		return r;
@@ -185,17 +186,12 @@ int store_boots_current(struct store *store, int64_t workspace)
 	return r;
 }
 
-int store_boots(struct store *store, const char *workspace, const char *vm, store_boot_each each,
-		void *userdata)
+static int boots_walk(struct store *store, sqlite3_stmt *statement, store_boot_each each,
+		      void *userdata)
 {
-	sqlite3_stmt *statement = sql_statement(store, SQL_BOOTS);
 	struct store_boot boot;
 	int r;
 
-	if (!statement)
-		return -EIO;
-	sql_bind_text(statement, 1, workspace);
-	sql_bind_text(statement, 2, vm);
 	while ((r = sql_next(store, statement)) > 0) {
 		boot_from_row(statement, &boot);
 		r = each(&boot, userdata);
@@ -205,6 +201,30 @@ int store_boots(struct store *store, const char *workspace, const char *vm, stor
 		}
 	}
 	return r;
+}
+
+int store_boots(struct store *store, const char *workspace, const char *vm, store_boot_each each,
+		void *userdata)
+{
+	sqlite3_stmt *statement = sql_statement(store, SQL_BOOTS);
+
+	if (!statement)
+		return -EIO;
+	sql_bind_text(statement, 1, workspace);
+	sql_bind_text(statement, 2, vm);
+	return boots_walk(store, statement, each, userdata);
+}
+
+int store_boots_since(struct store *store, const char *workspace, uint64_t since_ms,
+		      store_boot_each each, void *userdata)
+{
+	sqlite3_stmt *statement = sql_statement(store, SQL_BOOTS_SINCE);
+
+	if (!statement)
+		return -EIO;
+	sql_bind_text(statement, 1, workspace);
+	sql_bind_int(statement, 2, since_ms);
+	return boots_walk(store, statement, each, userdata);
 }
 
 /* 1 where these bytes are stored already, 0 where they may be added, -ENOSPC. */

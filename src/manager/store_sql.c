@@ -87,7 +87,11 @@ const char *const store_sql[SQL__MAX] = {
 				"WHERE vm = ?1 AND admission IS NOT ?2 AND " CURRENT,
 	[SQL_BOOTS_END_OF_KEY] = "UPDATE boots SET state = 5, reason = ?2 WHERE workspace IN "
 				 "(SELECT id FROM workspaces WHERE key = ?1) AND " CURRENT,
-	[SQL_BOOTS_CURRENT] = "SELECT count(*) FROM boots WHERE workspace = ?1 AND " CURRENT,
+	[SQL_BOOTS_CURRENT] = "SELECT count(*) FROM boots WHERE workspace = ?1 AND "
+			      "((state = 4 AND (unbounded OR fence_ms >= ?2)) OR "
+			      "(state IN (1, 2) AND first_ms >= ?2 - 86400000))",
+	[SQL_BOOTS_SINCE] = BOOTS "WHERE (?1 IS NULL OR w.name = ?1) AND (b.last_ms >= ?2 OR "
+				  "b.state IN (1, 2, 4)) ORDER BY b.first_ms DESC, b.rowid DESC",
 	[SQL_BOOTS] = BOOTS "WHERE (?1 IS NULL OR w.name = ?1) AND (?2 IS NULL OR v.name = ?2) "
 			    "ORDER BY b.first_ms DESC, b.rowid DESC",
 	[SQL_RECEIPT_INSERT] = "INSERT INTO receipts (admission, kind, bytes, received_ms) "

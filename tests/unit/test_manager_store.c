@@ -371,9 +371,13 @@ static void test_ends(void **state)
 	for (uint8_t i = 0; i < 6; i++) {
 		make_boot(&boot, vm.workspace, vm.id, (uint8_t)(i + 1));
 		boot.state = before[i];
+		boot.fence_ms = 1000;
 		assert_int_equal(store_boot_insert(store, &boot), 0);
 	}
-	assert_int_equal(store_boots_current(store, vm.workspace), 3);
+	assert_int_equal(store_boots_current(store, vm.workspace, 1000), 3);
+	/* The fence of the live one has passed; the waiting ones are a day old. */
+	assert_int_equal(store_boots_current(store, vm.workspace, 1001), 2);
+	assert_int_equal(store_boots_current(store, vm.workspace, 86500000), 0);
 	memset(boot.admission, 4, HASH_SIZE);
 	assert_int_equal(store_boots_end_of_vm(store, vm.id, boot.admission, REASON_SUPERSEDED), 2);
 	for (uint8_t i = 0; i < 6; i++) {
@@ -388,7 +392,7 @@ static void test_ends(void **state)
 		}
 	}
 	assert_int_equal(store_boots_end_of_vm(store, vm.id, NULL, REASON_OPERATOR), 1);
-	assert_int_equal(store_boots_current(store, vm.workspace), 0);
+	assert_int_equal(store_boots_current(store, vm.workspace, 1000), 0);
 }
 
 static void test_receipts(void **state)
