@@ -10,7 +10,7 @@
 
 #include "core/plan.h"
 
-#define MAKE_VOLUME_MS 60000 /* beyond DeviceTimeoutSec=: to map the volume, and to mkfs 1 TB */
+#define MAKE_VOLUME_MS 90000 /* beyond DeviceTimeoutSec=: to map the volume, and to mkfs 1 TB */
 
 /* Appends to TEXT of SIZE bytes, of which *USED are. */
 static int append(char *text, size_t size, size_t *used, const char *format, ...)
@@ -136,10 +136,10 @@ int volume_device_text(const struct volume_config *volume, char ret_text[static 
 {
 	size_t used = 0;
 
-	if (volume->device_timeout_ms > UINT64_MAX - MAKE_VOLUME_MS)
-		return append(ret_text, UNIT_TEXT_SIZE, &used,
-			      "[Unit]\nJobRunningTimeoutSec=infinity\n");
+	/* The agent starts when the keeper has: its DeviceTimeoutSec= and this run side by side,
+	 * however late in the boot that is. */
 	return append(ret_text, UNIT_TEXT_SIZE, &used,
-		      "[Unit]\nJobRunningTimeoutSec=%" PRIu64 "ms\n",
+		      "[Unit]\nAfter=emberlock-keeper.service\nJobRunningTimeoutSec=%" PRIu64
+		      "ms\n",
 		      volume->device_timeout_ms + MAKE_VOLUME_MS);
 }

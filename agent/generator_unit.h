@@ -25,6 +25,6 @@ int volume_unit_name(const struct volume_config *volume, char ret_name[static UN
  * emergency.target. An optional volume's is waited for by nobody. 0 or -ENOBUFS. */
 int volume_unit_text(const struct volume_config *volume, char ret_text[static UNIT_TEXT_SIZE]);
 
-/* The drop-in of the volume's device unit: how long those who need the device wait for it, which is
- * DeviceTimeoutSec= and the time to make the volume. 0 or -ENOBUFS. */
+/* The drop-in of the volume's device unit: from when on and how long those who need the device wait
+ * for it: DeviceTimeoutSec= and the time to make the volume. 0 or -ENOBUFS. */
 int volume_device_text(const struct volume_config *volume, char ret_text[static UNIT_TEXT_SIZE]);

@@ -51,7 +51,8 @@ required_mount() {
 	has "$unit" 'Wants=emberlock-agent.service'
 	[ -e "$units/local-fs.target.wants/$unit" ] || fail "local-fs.target does not want $unit"
 	[ ! -e "$units/local-fs.target.requires" ] || fail "local-fs.target requires something"
-	has 'dev-mapper-emberlock\x2dpg\x2ddata.device.d/50-emberlock.conf' JobRunningTimeoutSec=65000ms
+	has 'dev-mapper-emberlock\x2dpg\x2ddata.device.d/50-emberlock.conf' JobRunningTimeoutSec=95000ms
+	has 'dev-mapper-emberlock\x2dpg\x2ddata.device.d/50-emberlock.conf' After=emberlock-keeper.service
 	has emberlock-admitted.target.d/50-volumes.conf "Requires=$unit"
 	has emberlock-admitted.target.d/50-volumes.conf "After=$unit"
 }
