@@ -72,12 +72,12 @@ class Channel(Stream):
             raise GuestGone(f"{self.name}: {e}") from e
         return number
 
-    def finish(self, number: int, timeout: float = 60) -> Result:
+    def finish(self, number: int, timeout: float = 180) -> Result:
         """Waits for the end of what start() started."""
         return self.wait_for(
             f"the end of command {number}", lambda: self._results.pop(number, None), timeout)
 
-    def run(self, script: str, stdin: bytes = b"", timeout: float = 60, check: bool = True) -> Result:
+    def run(self, script: str, stdin: bytes = b"", timeout: float = 180, check: bool = True) -> Result:
         """Runs @script and waits for it; with @check, CommandFailed unless it exits with 0."""
         result = self.finish(self.start(script, stdin), timeout)
         if check and result.status != 0:

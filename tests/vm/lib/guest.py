@@ -28,9 +28,9 @@ def deadline(vm: VM) -> int:
 
 
 def process_ids(vm: VM, program: str) -> list[int]:
-    """Of a program of ours, oldest first."""
-    script = f"for p in /proc/[0-9]*; do [ \"$(readlink $p/exe)\" = {program} ] && echo ${{p#/proc/}}; done; true"
-    return sorted(map(int, vm.run(script).text.split()))
+    """Of a program of ours, oldest first. The keeper's argv[0] is "@emberlock-keeper"."""
+    name = program.rsplit("/", 1)[1]
+    return [int(pid) for pid in vm.run(f"pgrep -f '^(@|/usr/lib/emberlock/){name}' || true").text.split()]
 
 
 KEEPER, AGENT, WATCHDOG = (f"/usr/lib/emberlock/emberlock-{x}" for x in ("keeper", "agent", "watchdog"))

@@ -8,6 +8,8 @@ DIR was made with vm-images/build --test-channel (default: build/image-test).
 
 import argparse
 import os
+import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -186,11 +188,28 @@ class GuestTest(unittest.TestCase):
             self.assertEqual(vm.wait_off(20).reason, "guest-reset")
         self.assertGreater(count_patterns(ram, [b"ram-canary"])[b"ram-canary"], 0)
 
+    def test_qemu_ends_with_its_test(self) -> None:
         with VM(self.work, image=image, net=False, memory=512) as vm:
             pid = vm.pid
             os.kill(pid, 0)
         with self.assertRaises(ProcessLookupError):
             os.kill(pid, 0)
+
+        code = ("import sys, time; from pathlib import Path; from lib import VM\n"
+                "vm = VM(Path(sys.argv[1]), image=Path(sys.argv[2])).__enter__()\n"
+                "print(vm.pid, flush=True); time.sleep(600)")
+        test = subprocess.Popen([sys.executable, "-c", code, self.work, image],
+                                stdout=subprocess.PIPE, cwd=PROJECT / "tests" / "vm")
+        assert test.stdout
+        pidfd = os.pidfd_open(int(test.stdout.readline()))
+        self.addCleanup(os.close, pidfd)
+        test.kill()
+        test.wait()
+        test.stdout.close()
+        ended = select.select([pidfd], [], [], 20)[0]
+        if not ended:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        self.assertTrue(ended, "QEMU outlived a killed test")
 
 
 if __name__ == "__main__":

@@ -93,23 +93,27 @@ class VM(contextlib.AbstractContextManager["VM"]):
         run = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="emberlock-vm.")))
         self.console = Console(self.work / "console.log")
         self._cleanup.callback(self.console.close)
-        read_end, write_end = os.pipe()
-        self.started_at = time.monotonic()
-        try:
-            self._spawn(run, write_end)
-        finally:
-            os.close(write_end)
-            self.console.start_reading(read_end)
-        self._cleanup.callback(self.kill)
+        with contextlib.ExitStack() as until_started:
+            credentials = self._write_credentials(until_started)
+            read_end, write_end = os.pipe()
+            self.started_at = time.monotonic()
+            try:
+                self._spawn(run, credentials, write_end)
+            finally:
+                os.close(write_end)
+                self.console.start_reading(read_end)
+            self._cleanup.callback(self.kill)
+            self._connect(run)
 
+    def _connect(self, run: Path) -> None:
         if self.test_channel:
-            self.channel = Channel(connect(f"{run}/channel", self.alive, 30))
+            self.channel = Channel(connect(f"{run}/channel", self.alive, 60))
             self._cleanup.callback(self.channel.close)
-        sock = connect(f"{run}/qmp", self.alive, 30)
+        sock = connect(f"{run}/qmp", self.alive, 60)
         self._cleanup.callback(sock.close)
         self.qmp = Qmp(sock)
 
-    def _spawn(self, run: Path, console: int) -> None:
+    def _spawn(self, run: Path, credentials: Path | None, console: int) -> None:
         command = [
             str(PROJECT / "vm-images" / "run"), "--image", str(self.image),
             "--disks", str(self.work), "--memory", str(self.memory), "--cpus", str(self.cpus),
@@ -127,17 +131,19 @@ class VM(contextlib.AbstractContextManager["VM"]):
             command += ["--ram-file", str(self.ram_file)]
         if self.test_channel:
             command += ["--port", f"emberlock-test={run}/channel"]
-        if self.credentials:
-            command += ["--credentials", str(self._write_credentials())]
+        if credentials:
+            command += ["--credentials", str(credentials)]
         with (self.work / "qemu.log").open("wb") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(console,),
                 preexec_fn=_die_with_parent)
 
-    def _write_credentials(self) -> Path:
+    def _write_credentials(self, until_started: contextlib.ExitStack) -> Path | None:
+        if not self.credentials:
+            return None
         shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         path = Path(tempfile.mkdtemp(prefix="emberlock-vm.", dir=shm))
-        self._cleanup.callback(shutil.rmtree, path)
+        until_started.callback(shutil.rmtree, path)
         for name, value in self.credentials.items():
             (path / name).write_bytes(value)
         return path
@@ -178,7 +184,7 @@ class VM(contextlib.AbstractContextManager["VM"]):
         """Waits until the guest takes commands; gives the seconds since its start."""
         return self.channel.wait_ready(timeout) - self.started_at
 
-    def run(self, script: str, stdin: bytes = b"", timeout: float = 60, check: bool = True) -> Result:
+    def run(self, script: str, stdin: bytes = b"", timeout: float = 180, check: bool = True) -> Result:
         """Channel.run()."""
         return self.channel.run(script, stdin, timeout, check)
 
