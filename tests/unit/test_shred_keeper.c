@@ -253,9 +253,12 @@ static void deadline_shreds(void **state)
 	assert_int_equal(keeper_next(keeper), deadline_ns);
 	keeper_run(keeper, deadline_ns - 1);
 	assert_int_equal(keeper_phase(keeper), PHASE_HOLDING);
+	keeper->watchdog = (struct watchdog){.fd = WATCHDOG_FD, .timeout_ms = 30000};
+	keeper->beat_ns = deadline_ns;
 	keeper_run(keeper, deadline_ns);
 	assert_int_equal(keeper_phase(keeper), PHASE_SHREDDING);
 	assert_int_equal(keeper->shared->reason, REASON_LEASE);
+	assert_int_equal(watchdog_pets, 0);
 	receive_report(RECEIPT_KEYS);
 	receive_report(RECEIPT_CLOSING);
 	assert_int_equal(set_deadline(deadline_ns + 1, EXPIRY_SHRED), -EBUSY);

@@ -181,6 +181,8 @@ static void agent_that_reads_nothing_is_not_waited_for(void **state)
 	begin(REASON_FAULT);
 	run_until(SHRED_POWER);
 	assert_int_equal(power_asked.offs, 1);
+	assert_in_range(keeper->steps.machine.step_ns - keeper->steps.machine.start_ns, 0,
+			SHRED_RECEIPT_BUDGET_NS - 1);
 }
 
 static void unarmed_stays_wiped(void **state)
