@@ -9,7 +9,7 @@ from .vm import VM
 
 OFF = r"emberlock: off: (\S+) \(code (\d+)\)"
 # Nothing of the image's own workload: its disks are other ones.
-QUIET = " systemd.mask=postgresql.service systemd.mask=postgresql-cluster.service"
+QUIET = "".join(f" systemd.mask={x}.service" for x in ("postgresql", "postgresql@15-main", "postgresql-cluster", "emberlock-demo"))
 
 
 def status(vm: VM) -> dict[str, Any]:
