@@ -96,17 +96,18 @@ static void cleanup_server(struct http_server **server)
 
 int http_server_new(const struct http_server_options *options, struct http_server **ret_server)
 {
-	_cleanup_(cleanup_server) struct http_server *server = calloc(1, sizeof(*server));
+	_cleanup_(cleanup_server) struct http_server *server = NULL;
 	_cleanup_close_ int fd = -1;
 	int r;
 
+	r = listen_on(options->address, &fd);
+	if (r < 0)
+		return r;
+	server = calloc(1, sizeof(*server));
 	if (!server)
 		return -ENOMEM;
 	server->options = *options;
 	SSL_CTX_up_ref(options->tls);
-	r = listen_on(options->address, &fd);
-	if (r < 0)
-		return r;
 	r = sd_event_add_io(options->event, &server->listener, fd, EPOLLIN, on_connection, server);
 	if (r < 0)
 		return r;

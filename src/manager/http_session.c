@@ -481,6 +481,10 @@ void http_session_close(struct http_session *session)
 		http_stream_gone(stream);
 	}
 	nghttp2_session_del(session->h2);
+	if (session->open) {
+		SSL_shutdown(session->tls); /* a polite end, if it fits into the socket */
+		ERR_clear_error();
+	}
 	SSL_free(session->tls);
 	sd_event_source_disable_unref(session->io);
 	sd_event_source_disable_unref(session->timer);

@@ -59,10 +59,13 @@ static bool is_older(const struct engine_facts *facts)
 }
 
 /* Once its last lease must have run out, wherever the guest was, a boot stays out. */
-static bool past_fence(const struct store_boot *boot, uint64_t real_ms)
+static bool past_fence(const struct store_boot *boot, struct engine_time now)
 {
-	return boot->state == BOOT_LIVE && !boot->unbounded && boot->fence_ms > 0 &&
-	       real_ms > boot->fence_ms;
+	if (boot->state != BOOT_LIVE || boot->unbounded)
+		return false;
+	if (boot->fence_boot_ms > 0)
+		return now.boot_ms > boot->fence_boot_ms;
+	return boot->fence_ms > 0 && now.real_ms > boot->fence_ms;
 }
 
 /* A renewal is held for the poll interval, but not beyond a third of the lease; a boot that noticed
@@ -128,7 +131,7 @@ static struct engine_decision renew(const struct engine_facts *facts, struct eng
 		return decide(ENGINE_UNKNOWN);
 	if (!boot->paired)
 		return decide(ENGINE_PAIR);
-	if (past_fence(boot, now.real_ms))
+	if (past_fence(boot, now))
 		return shred(facts, REASON_LEASE);
 	due = due_ms(facts, now);
 	if (due > now.boot_ms)
@@ -178,15 +181,16 @@ void engine_granted(struct store_boot *boot, const struct engine_facts *facts,
 		    const uint8_t token[static TOKEN_SIZE], struct engine_time now)
 {
 	const struct lease_request *request = facts->request;
-	uint64_t fence =
-		now.real_ms + decision->ttl_ms + decision->ttl_ms / 100 + ENGINE_SHRED_BUDGET_MS;
+	uint64_t lasts = decision->ttl_ms + decision->ttl_ms / 100 + ENGINE_SHRED_BUDGET_MS;
 
 	boot->unbounded = decision->expiry == EXPIRY_WARN || stays_unbounded(facts);
 	boot->state = BOOT_LIVE;
 	boot->granted_ms = now.real_ms;
 	boot->lease_ms = decision->ttl_ms;
-	if (fence > boot->fence_ms)
-		boot->fence_ms = fence;
+	if (now.real_ms + lasts > boot->fence_ms)
+		boot->fence_ms = now.real_ms + lasts;
+	if (now.boot_ms + lasts > boot->fence_boot_ms)
+		boot->fence_boot_ms = now.boot_ms + lasts;
 	boot->number = request->number;
 	memcpy(boot->challenge, request->challenge, CHALLENGE_SIZE);
 	boot->issued = sequence;

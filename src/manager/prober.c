@@ -145,6 +145,7 @@ static void judge(struct probe *probe, const struct store_key *key,
 {
 	struct manager *manager = probe->prober->manager;
 	enum kms_class class = answer->outcome.class;
+	bool was_healthy = probe->answered && probe->last.class == KMS_OK;
 
 	if (class != KMS_OK && (!probe->answered || probe->last.class != class))
 		log_warning("key %s: %s (%s)", key->name, kms_class_name(class),
@@ -166,6 +167,9 @@ static void judge(struct probe *probe, const struct store_key *key,
 	}
 	if (!key->kms.proven)
 		store_key_set_proven(manager->store, key->id);
+	/* Requests may be waiting for just this. */
+	if (!was_healthy)
+		leases_review(manager->leases, LEASES_OF_KEY, key->id);
 }
 
 /* When to ask next. */

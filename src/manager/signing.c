@@ -213,7 +213,7 @@ static int load_active(struct signing *signing, bool first)
 
 static int load_set(struct signing *signing)
 {
-	struct signing_keys set;
+	struct signing_keys set = {0};
 	int r;
 
 	r = store_root_public_get(signing->store, signing->root_public);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "manager/store_sql.h"
 
@@ -40,7 +41,8 @@ static const char schema[] =
 	" paired INTEGER NOT NULL DEFAULT 0, was_admitted INTEGER NOT NULL DEFAULT 0,"
 	" unbounded INTEGER NOT NULL DEFAULT 0, last_ms INTEGER NOT NULL DEFAULT 0,"
 	" granted_ms INTEGER NOT NULL DEFAULT 0, lease_ms INTEGER NOT NULL DEFAULT 0,"
-	" fence_ms INTEGER NOT NULL DEFAULT 0, number INTEGER NOT NULL DEFAULT 0, challenge BLOB,"
+	" fence_ms INTEGER NOT NULL DEFAULT 0, fence_boot_ms INTEGER NOT NULL DEFAULT 0, number "
+	"INTEGER NOT NULL DEFAULT 0, challenge BLOB,"
 	" issued_epoch INTEGER NOT NULL DEFAULT 0, issued_counter INTEGER NOT NULL DEFAULT 0,"
 	" passed INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0,"
 	" pauses INTEGER NOT NULL DEFAULT 0, keys_gone INTEGER NOT NULL DEFAULT 0, token BLOB,"
@@ -206,6 +208,25 @@ int store_signing_keys_all(struct store *store, store_signing_keys_each each, vo
 	return r;
 }
 
+/* What was measured with CLOCK_BOOTTIME means nothing after the machine has booted. */
+static int note_machine_boot(struct store *store)
+{
+	char now[37] = "", before[37] = "";
+	sqlite3_stmt *forget;
+	int r;
+
+	if (file_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", now, sizeof(now)) < 0)
+		return log_errno(-EIO, "store: cannot read the boot id of this machine");
+	r = setting_get_blob(store, "machine boot", before, sizeof(before));
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (memcmp(now, before, sizeof(now)) == 0)
+		return 0;
+	forget = sql_statement(store, SQL_BOOTS_FORGET_CLOCK);
+	r = sql_write(store, forget);
+	return r < 0 ? r : setting_set_blob(store, "machine boot", now, sizeof(now));
+}
+
 static int load_epochs(struct store *store)
 {
 	int r;
@@ -227,9 +248,9 @@ static int raise_epoch(struct store *store)
 		return r;
 	store->epoch++;
 	r = store_setting_set_int(store, "epoch", store->epoch);
-	if (r < 0)
-		return r;
-	return store_commit(store);
+	if (r == 0)
+		r = note_machine_boot(store);
+	return r < 0 ? r : store_commit(store);
 }
 
 /* SQLite would make the file with the umask's mode. */
@@ -247,14 +268,15 @@ static void cleanup_store(struct store **store)
 
 int store_open(const char *path, struct store **ret_store)
 {
-	_cleanup_(cleanup_store) struct store *store = calloc(1, sizeof(*store));
+	_cleanup_(cleanup_store) struct store *store = NULL;
 	int r;
 
-	if (!store)
-		return -ENOMEM;
 	r = make_file(path);
 	if (r < 0)
 		return log_errno(r, "store: cannot open %s", path);
+	store = calloc(1, sizeof(*store));
+	if (!store)
+		return -ENOMEM;
 	if (sqlite3_open_v2(path, &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
 	    SQLITE_OK)
 		return sql_failed(store, path);

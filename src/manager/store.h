@@ -145,7 +145,10 @@ struct store_boot {
 	uint64_t granted_ms;	    /* last lease was issued; 0 never */
 	uint64_t lease_ms;	    /* its time to live */
 	uint64_t fence_ms; /* never renewed after this, unless unbounded; 0 never granted */
-	uint64_t number;   /* of the challenge last answered; 0 none */
+	uint64_t
+		fence_boot_ms; /* the same on CLOCK_BOOTTIME, which a wrong clock cannot move; 0 once
+ this machine has booted since */
+	uint64_t number;       /* of the challenge last answered; 0 none */
 	uint8_t challenge[CHALLENGE_SIZE];
 	struct sequence issued;				     /* last sequence issued to it */
 	uint32_t self_test_passed, self_test_failed, pauses; /* of the last request */

@@ -49,6 +49,7 @@ static void boot_from_row(sqlite3_stmt *row, struct store_boot *boot)
 		.self_test_failed = (uint32_t)sql_column_int(row, 23),
 		.pauses = (uint32_t)sql_column_int(row, 24),
 		.keys_gone = sql_column_int(row, 25) != 0,
+		.fence_boot_ms = sql_column_int(row, 29),
 	};
 	sql_column_blob(row, 0, boot->admission, sizeof(boot->admission));
 	sql_column_text(row, 3, boot->vm_name, sizeof(boot->vm_name));
@@ -126,6 +127,7 @@ int store_boot_update(struct store *store, const struct store_boot *boot)
 	bind_token(statement, 20, boot->token);
 	bind_token(statement, 21, boot->admit_token);
 	bind_token(statement, 22, boot->shred_token);
+	sql_bind_int(statement, 23, boot->fence_boot_ms);
 	r = sql_write(store, statement);
 	return r == 0 ? -ENOENT : r < 0 ? r : 0;
 }

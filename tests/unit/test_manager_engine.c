@@ -212,6 +212,13 @@ static void test_fence(void **state)
 	assert_shred(&w, REASON_LEASE);
 	w.boot.unbounded = true;
 	assert_int_equal(decide(&w).action, ENGINE_GRANT);
+	/* Where this machine has not booted since, a clock that is set does not count. */
+	w.boot.unbounded = false;
+	w.boot.fence_boot_ms = w.now.boot_ms;
+	assert_int_equal(decide(&w).action, ENGINE_GRANT);
+	w.now.boot_ms++;
+	w.boot.fence_ms = w.now.real_ms + 1000;
+	assert_shred(&w, REASON_LEASE);
 }
 
 static void test_due(void **state)
@@ -267,6 +274,7 @@ static void test_granted(void **state)
 	assert_int_equal(w.boot.issued.counter, 101);
 	assert_int_equal(w.boot.granted_ms, START_REAL);
 	assert_int_equal(w.boot.fence_ms, START_REAL + 119000 + 1190 + ENGINE_SHRED_BUDGET_MS);
+	assert_int_equal(w.boot.fence_boot_ms, START_BOOT + 119000 + 1190 + ENGINE_SHRED_BUDGET_MS);
 	assert_int_equal(w.boot.self_test_passed, 5);
 	assert_memory_equal(w.boot.challenge, w.request.challenge, CHALLENGE_SIZE);
 	assert_true(bytes_are_zero(w.boot.admit_token, TOKEN_SIZE));

@@ -137,6 +137,12 @@ static void test_malformed(void **state)
 	struct vm vm, unknown = {.workspace = "w", .name = "unknown"};
 
 	vm_enrol(&vm, "w", "malformed");
+	post("/v1/boot", "", 0, &answer);
+	assert_int_equal(answer.status, 400);
+	post("/v1/lease", "", 0, &answer);
+	assert_int_equal(answer.status, 400);
+	post("/v1/receipt", "", 0, &answer);
+	assert_int_equal(answer.status, 400);
 	post("/v1/boot", zeros, BOOT_BODY_SIZE, &answer);
 	assert_int_equal(answer.status, 400);
 	post("/v1/boot", vm.report, BOOT_REPORT_SIZE, &answer);

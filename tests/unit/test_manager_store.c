@@ -127,6 +127,38 @@ static void test_mode_and_epoch(void **state)
 	assert_int_equal(store_adopted_epoch(store), 0);
 }
 
+/* A file that another boot of this machine has written. */
+static void test_machine_boot(void **state)
+{
+	struct store *store = *state;
+	struct store_boot boot, got;
+	struct store_vm vm;
+	sqlite3 *db;
+
+	make_vm(store, "w", "v");
+	assert_int_equal(store_vm_get(store, "w", "v", &vm), 0);
+	make_boot(&boot, vm.workspace, vm.id, 5);
+	boot.fence_ms = 14;
+	boot.fence_boot_ms = 24;
+	assert_int_equal(store_boot_insert(store, &boot), 0);
+	assert_int_equal(store_commit(store), 0);
+	store_free(store);
+	*state = NULL;
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db,
+				      "UPDATE settings SET value = zeroblob(37) "
+				      "WHERE name = 'machine boot'",
+				      NULL, NULL, NULL),
+			 SQLITE_OK);
+	assert_int_equal(sqlite3_changes(db), 1);
+	sqlite3_close(db);
+	assert_int_equal(store_open(path, &store), 0);
+	*state = store;
+	assert_int_equal(store_boot_get(store, boot.admission, &got), 0);
+	assert_int_equal(got.fence_boot_ms, 0);
+	assert_int_equal(got.fence_ms, 14);
+}
+
 static void test_newer_schema(void **state)
 {
 	struct store *store;
@@ -307,6 +339,7 @@ static void test_boots(void **state)
 	boot.granted_ms = 12;
 	boot.lease_ms = 13;
 	boot.fence_ms = 14;
+	boot.fence_boot_ms = 24;
 	boot.number = 15;
 	memset(boot.challenge, 16, CHALLENGE_SIZE);
 	boot.issued = (struct sequence){17, 18};
@@ -333,6 +366,7 @@ static void test_boots(void **state)
 	assert_int_equal(got.granted_ms, 12);
 	assert_int_equal(got.lease_ms, 13);
 	assert_int_equal(got.fence_ms, 14);
+	assert_int_equal(got.fence_boot_ms, 24);
 	assert_int_equal(got.number, 15);
 	assert_memory_equal(got.challenge, boot.challenge, CHALLENGE_SIZE);
 	assert_int_equal(got.issued.epoch, 17);
@@ -473,17 +507,12 @@ int main(void)
 {
 #define STORE_TEST(f) cmocka_unit_test_setup_teardown(f, fresh, done)
 	const struct CMUnitTest tests[] = {
-		STORE_TEST(test_mode_and_epoch),
-		STORE_TEST(test_newer_schema),
-		STORE_TEST(test_keys),
-		cmocka_unit_test(test_key_check),
-		STORE_TEST(test_workspaces),
-		STORE_TEST(test_adopt),
-		STORE_TEST(test_vms),
-		STORE_TEST(test_boots),
-		STORE_TEST(test_ends),
-		STORE_TEST(test_receipts),
-		STORE_TEST(test_transactions),
+		STORE_TEST(test_mode_and_epoch),  STORE_TEST(test_newer_schema),
+		STORE_TEST(test_machine_boot),	  STORE_TEST(test_keys),
+		cmocka_unit_test(test_key_check), STORE_TEST(test_workspaces),
+		STORE_TEST(test_adopt),		  STORE_TEST(test_vms),
+		STORE_TEST(test_boots),		  STORE_TEST(test_ends),
+		STORE_TEST(test_receipts),	  STORE_TEST(test_transactions),
 		STORE_TEST(test_signing_keys),
 	};
 
