@@ -44,7 +44,7 @@ static void volume_decided(struct agent *a, uint32_t index, const struct plan_vo
 		return;
 	if (decision_take(a, index, decided) < 0) {
 		snprintf(reason, sizeof(reason),
-			 "volume %s: more than %u segments in all; see "
+			 "volume %s: more than %d segments in all; see "
 			 "SegmentSize=",
 			 decided->config->name, SEGMENTS_MAX);
 		a->carry.plan.volumes[index].refusal = PLAN_TOO_MANY;

@@ -24,8 +24,9 @@
 #include "core/frames.h"
 #include "core/retry.h"
 
-#define CA_SIZE_MAX  65536
-#define THREAD_STACK (256 * 1024) /* libcurl's resolver thread; locked, so not the default 8 MiB   \
+#define CA_SIZE_MAX 65536
+#define THREAD_STACK                                                                               \
+	(256 * 1024) /* libcurl's resolver thread; locked, so not the default 8 MiB   \
 				   */
 #define POLL_MAX_MS 60000
 
