@@ -245,7 +245,7 @@ static void vm_bad(void **state)
 
 static void no_secret_in_any_message(void **state)
 {
-	static const char *const keys[] = {"canary", KEY_HEX "canary", "canary" KEY_HEX};
+	static const char *const keys[] = {"canary", (KEY_HEX "canary"), ("canary" KEY_HEX)};
 	struct vm_credential config;
 	struct config_error error;
 
