@@ -1,0 +1,61 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The units: systemd finds nothing to say about them, and their exposure is what the manual page says.
+set -euo pipefail
+
+top=$(readlink -f "$(dirname "$0")/../..")
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+status=0
+
+fail() {
+	echo "units: $*" >&2
+	status=1
+}
+
+command -v systemd-analyze >/dev/null || {
+	echo "systemd-analyze is not installed"
+	exit 77
+}
+
+# A root with systemd's own units, ours, and programs that need only be there.
+stage() {
+	local program
+
+	mkdir -p "$root"/usr/{bin,sbin,lib/emberlock,lib/systemd} "$root/etc"
+	ln -s usr/lib "$root/lib"
+	ln -s usr/sbin "$root/sbin"
+	cp -r /usr/lib/systemd/system "$root/usr/lib/systemd/"
+	rm -f "$root"/usr/lib/systemd/system/emberlock-*
+	cp "$top"/units/emberlock-*.{service,target} "$root/usr/lib/systemd/system/"
+	for program in lib/emberlock/emberlock-{keeper,agent,watchdog} bin/emberlock{ctl,-manager} sbin/modprobe; do
+		install -m 755 /dev/null "$root/usr/$program"
+	done
+}
+
+# verify exits 0 on an unknown setting: any output about our units is a failure.
+verify() {
+	local output
+
+	output=$(systemd-analyze verify --man=no --root="$root" "$1" 2>&1 | grep emberlock || true)
+	[ -z "$output" ] || fail "$output"
+}
+
+# The scores are those of systemd 252; others count otherwise.
+exposure() {
+	local said score
+
+	systemctl --version | grep -q '^systemd 252 ' || return 0
+	said=$(sed -n "s/^\.It Pa $1 Ta \([0-9.]*\)$/\1/p" "$top/man/emberlock-units.7")
+	score=$(systemd-analyze security --offline=true --no-pager --root="$root" "$1" 2>/dev/null |
+		sed -n 's/.*Overall exposure level for .*: \([0-9.]*\) .*/\1/p')
+	[ "$said" = "${score:-unknown}" ] || fail "$1: exposure is $score, emberlock-units(7) says '$said'"
+}
+
+stage
+for unit in "$top"/units/emberlock-*.{service,target}; do
+	name=${unit##*/}
+	verify "$name"
+	case $name in *.service) exposure "$name" ;; esac
+done
+exit $status
