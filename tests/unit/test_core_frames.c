@@ -81,6 +81,9 @@ static void headers(void **state)
 	assert_false(frame_is_valid(&frame, sizeof(frame), FRAME_MAGIC_CONTROL));
 	for (size_t len = 0; len < sizeof(frame); len++)
 		assert_false(frame_is_valid(&frame, len, FRAME_MAGIC_KEEPER));
+	frame.header.size--;
+	assert_false(frame_is_valid(&frame, sizeof(frame), FRAME_MAGIC_KEEPER));
+	frame.header.size++;
 	frame.header.zero = 1;
 	assert_false(frame_is_valid(&frame, sizeof(frame), FRAME_MAGIC_KEEPER));
 }

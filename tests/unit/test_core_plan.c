@@ -172,6 +172,9 @@ static void signed_by_another(void **state)
 	is_refused(&config, &facts, 1, PLAN_SIGNED,
 		   "volume data: disk /dev/vdb carries ext4, which Destroy=xfs ext42 ext does not "
 		   "allow to be lost");
+	strcpy(config.destroy, "next4");
+	plan_make(&plan, &config, 1, &facts, 1);
+	assert_int_equal(plan.volumes[0].refusal, PLAN_SIGNED);
 	strcpy(config.destroy, "xfs ext4");
 	is_taken(&config, &facts, 1, 0);
 	strcpy(config.destroy, "ext4 xfs");
@@ -246,6 +249,7 @@ static void taken_in_part(void **state)
 		{"/dev/vda", "/dev/vdaa1", false},
 		{"/dev/nvme0n1", "/dev/nvme0n11p1", false},
 		{"/dev/nvme0n1", "/dev/nvme0n1p", false},
+		{"/dev/md1", "/dev/md112", false},
 	};
 
 	for (size_t i = 0; i < ELEMENTSOF(cases); i++) {

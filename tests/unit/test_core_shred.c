@@ -36,6 +36,8 @@ static void all_goes_well(void **state)
 	assert_int_equal(shred_next(&shred), T0 + 5 * MS + SHRED_IO_BUDGET_NS);
 	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, false, 6 * MS), SHRED_DO_REPORT);
 	assert_int_equal(shred_next(&shred), T0 + 6 * MS + SHRED_RECEIPT_BUDGET_NS);
+	/* A thread that was given up and reports at last. */
+	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, true, 7 * MS), SHRED_DO_NOTHING);
 	assert_int_equal(feed(&shred, SHRED_EVENT_RECEIPT, false, 9 * MS), SHRED_DO_POWER);
 	assert_int_equal(shred_next(&shred), LEASE_NEVER);
 	assert_int_equal(shred.reason, REASON_REVOKED);
