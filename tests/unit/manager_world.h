@@ -112,6 +112,14 @@ static inline void manager_stop(void)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+/* As a crash of the machine would, but for the disk's cache. */
+static inline void manager_kill(void)
+{
+	assert_int_equal(kill(manager_pid, SIGKILL), 0);
+	assert_int_equal(waitpid(manager_pid, NULL, 0), manager_pid);
+	manager_pid = 0;
+}
+
 /* --- HTTP --- */
 
 struct answer {

@@ -450,6 +450,30 @@ static void test_warn(void **state)
 	vm_done(&vm);
 }
 
+/* What was sent had been committed. */
+static void test_killed(void **state)
+{
+	static struct answer answer;
+	struct vm vm;
+
+	vm_enrol(&vm, "w", "killed");
+	vm_post_boot(&vm, &answer);
+	manager_kill();
+	vm_take(&vm, &answer, VERDICT_ADMIT, REASON_NONE);
+	manager_start();
+	vm_post_boot(&vm, &answer);
+	assert_int_equal(answer.status, 200);
+	assert_memory_equal(answer.body, vm.token_bytes, TOKEN_SIZE);
+	operate("POST", "/v1/vms/w/killed/shred", 204);
+	vm_post_boot(&vm, &answer);
+	manager_kill();
+	vm_take(&vm, &answer, VERDICT_SHRED, REASON_OPERATOR);
+	manager_start();
+	vm_post_boot(&vm, &answer);
+	assert_memory_equal(answer.body, vm.token_bytes, TOKEN_SIZE);
+	vm_done(&vm);
+}
+
 static void copy_store(const char *from, const char *to)
 {
 	char command[256];
@@ -517,6 +541,7 @@ static int tests(void)
 		cmocka_unit_test(test_operator_and_removal),
 		cmocka_unit_test(test_failed_boot),
 		cmocka_unit_test(test_warn),
+		cmocka_unit_test(test_killed),
 		cmocka_unit_test(test_restart_and_rollback),
 	};
 
