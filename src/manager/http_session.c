@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One connection: TLS below, nghttp2 above, and every deadline it has.
+/* One connection: TLS below, nghttp2 (http_h2.c) above, and every deadline it has.
  *
  *	fd ─▶ SSL_read ─▶ nghttp2_session_mem_recv ─▶ callbacks ─▶ http_stream_x() ─▶ handler
  *	fd ◀─ SSL_write ◀─ nghttp2_session_mem_send ◀─ http_session_reply() ◀─ after the commit
@@ -14,7 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "manager/http_server.h"
+#include "manager/http_session.h"
 #include "manager/manager.h"
 #include "manager/pki.h"
 #include "manager/tls.h"
@@ -23,141 +23,9 @@
 #define READS_MAX      4     /* a turn: others want to be read too */
 #define TIMER_SLACK_US 250000
 
-struct http_session {
-	struct http_server *server;
-	struct http_session *previous, *next;
-	int fd;
-	SSL *tls;
-	nghttp2_session *h2;
-	sd_event_source *io, *timer;
-	bool open; /* the handshake is over */
-	unsigned role;
-	char peer[64];
-	/* CLOCK_BOOTTIME, ms; 0: not so */
-	uint64_t accepted_ms, received_ms, stalled_ms, ping_ms, idle_ms;
-	const uint8_t *out; /* nghttp2's; not yet written */
-	size_t out_size;
-	struct http_stream *streams;
-};
-
 static uint64_t now_ms(void)
 {
 	return clock_boottime_ns() / NSEC_PER_MSEC;
-}
-
-/* --- nghttp2's callbacks --- */
-
-static int on_begin_headers(nghttp2_session *h2, const nghttp2_frame *frame, void *userdata)
-{
-	struct http_session *session = userdata;
-	struct http_stream *stream;
-
-	if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
-		return 0;
-	stream = calloc(1, sizeof(*stream));
-	if (!stream)
-		return NGHTTP2_ERR_CALLBACK_FAILURE;
-	stream->request.manager = session->server->options.manager;
-	stream->request.role = session->role;
-	stream->request.query = "";
-	memcpy(stream->request.peer, session->peer, sizeof(session->peer));
-	stream->session = session;
-	stream->id = frame->hd.stream_id;
-	stream->references = 1;
-	stream->started_ms = now_ms();
-	stream->next = session->streams;
-	session->streams = stream;
-	session->idle_ms = 0;
-	return nghttp2_session_set_stream_user_data(h2, stream->id, stream);
-}
-
-static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint8_t *name,
-		     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
-		     void *userdata)
-{
-	struct http_stream *stream = nghttp2_session_get_stream_user_data(h2, frame->hd.stream_id);
-
-	if (!stream || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
-		return 0;
-	if (http_stream_set_header(stream, name, name_len, value, value_len) < 0)
-		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-	return 0;
-}
-
-static int on_data(nghttp2_session *h2, uint8_t flags, int32_t stream_id, const uint8_t *bytes,
-		   size_t n, void *userdata)
-{
-	struct http_stream *stream = nghttp2_session_get_stream_user_data(h2, stream_id);
-
-	if (stream && http_stream_body(stream, bytes, n) < 0)
-		return NGHTTP2_ERR_CALLBACK_FAILURE;
-	return 0;
-}
-
-static int on_frame(nghttp2_session *h2, const nghttp2_frame *frame, void *userdata)
-{
-	struct http_session *session = userdata;
-	const struct http_server_options *options = &session->server->options;
-	struct http_stream *stream = nghttp2_session_get_stream_user_data(h2, frame->hd.stream_id);
-
-	if (!stream)
-		return 0;
-	if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
-		http_stream_route(stream, options->routes, options->n_routes);
-	if ((frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) &&
-	    (frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
-		http_stream_dispatch(stream);
-	return 0;
-}
-
-static void forget_stream(struct http_session *session, struct http_stream *stream)
-{
-	for (struct http_stream **at = &session->streams; *at; at = &(*at)->next) {
-		if (*at == stream) {
-			*at = stream->next;
-			break;
-		}
-	}
-	if (!session->streams)
-		session->idle_ms = now_ms();
-	http_stream_gone(stream);
-}
-
-static int on_stream_close(nghttp2_session *h2, int32_t stream_id, uint32_t error, void *userdata)
-{
-	struct http_stream *stream = nghttp2_session_get_stream_user_data(h2, stream_id);
-
-	if (stream)
-		forget_stream(userdata, stream);
-	return 0;
-}
-
-/* An answer given before the request was whole: the rest is not wanted (RFC 9113, 8.1). */
-static int on_frame_sent(nghttp2_session *h2, const nghttp2_frame *frame, void *userdata)
-{
-	if ((frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) ||
-	    !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
-		return 0;
-	if (nghttp2_session_get_stream_remote_close(h2, frame->hd.stream_id) == 0)
-		nghttp2_submit_rst_stream(h2, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
-					  NGHTTP2_NO_ERROR);
-	return 0;
-}
-
-static ssize_t read_reply(nghttp2_session *h2, int32_t stream_id, uint8_t *buffer, size_t size,
-			  uint32_t *flags, nghttp2_data_source *source, void *userdata)
-{
-	struct http_stream *stream = source->ptr;
-	struct http_reply *reply = stream->reply;
-	size_t n = reply->size - reply->offset;
-
-	if (n > size)
-		n = size;
-	memcpy(buffer, reply->body + reply->offset, n);
-	reply->offset += n;
-	if (reply->offset == reply->size)
-		*flags |= NGHTTP2_DATA_FLAG_EOF;
-	return (ssize_t)n;
 }
 
 /* --- TLS --- */
@@ -201,33 +69,6 @@ static int set_peer(struct http_session *session)
 	return 0;
 }
 
-static int session_h2(struct http_session *session)
-{
-	nghttp2_session_callbacks *callbacks;
-	nghttp2_settings_entry settings[] = {
-		{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, HTTP_STREAMS_MAX},
-		{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HTTP_HEADERS_MAX},
-	};
-	int r;
-
-	if (nghttp2_session_callbacks_new(&callbacks) != 0)
-		return -ENOMEM;
-	nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
-	nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
-	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
-	nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
-	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
-	nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);
-	r = nghttp2_session_server_new(&session->h2, callbacks, session);
-	nghttp2_session_callbacks_del(callbacks);
-	if (r != 0)
-		return -ENOMEM;
-	if (nghttp2_submit_settings(session->h2, NGHTTP2_FLAG_NONE, settings,
-				    ELEMENTSOF(settings)) != 0)
-		return -ENOMEM;
-	return 0;
-}
-
 static int handshake(struct http_session *session)
 {
 	int r;
@@ -243,7 +84,7 @@ static int handshake(struct http_session *session)
 		return r;
 	session->open = true;
 	session->received_ms = session->idle_ms = now_ms();
-	return session_h2(session);
+	return http_h2_start(session);
 }
 
 static int session_read(struct http_session *session)
@@ -397,33 +238,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 
 void http_session_reply(struct http_session *session, struct http_stream *stream)
 {
-	struct http_reply *reply = stream->reply;
-	nghttp2_data_provider provider = {.source.ptr = stream, .read_callback = read_reply};
-	nghttp2_nv headers[4];
-	size_t n = 0;
-	int r;
-
-	if (!reply) {
-		r = nghttp2_submit_rst_stream(session->h2, NGHTTP2_FLAG_NONE, stream->id,
-					      NGHTTP2_INTERNAL_ERROR);
-		session_settle(session, r != 0 ? -ENOMEM : 0);
-		return;
-	}
-#define HEADER(name_text, value_text)                                                              \
-	headers[n++] = (nghttp2_nv){(uint8_t *)(uintptr_t)(name_text),                             \
-				    (uint8_t *)(uintptr_t)(value_text), strlen(name_text),         \
-				    strlen(value_text), NGHTTP2_NV_FLAG_NONE}
-	HEADER(":status", reply->status_text);
-	if (reply->content_type)
-		HEADER("content-type", reply->content_type);
-	if (reply->status != 204)
-		HEADER("content-length", reply->length_text);
-	if (reply->retry_after[0])
-		HEADER("retry-after", reply->retry_after);
-#undef HEADER
-	r = nghttp2_submit_response(session->h2, stream->id, headers, n,
-				    reply->size > 0 ? &provider : NULL);
-	session_settle(session, r != 0 ? -ENOMEM : 0);
+	session_settle(session, http_h2_reply(session, stream));
 }
 
 static int session_init(struct http_session *session)

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A signed request with all that bears on it, and the tokens that may follow. */
+#include "manager/issue.h"
+
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "manager/leases.h"
+#include "manager/metrics.h"
+#include "manager/prober.h"
+#include "manager/signing.h"
+
+#define FROZEN_S 30 /* while an operator is needed */
+
+int ask_init(struct manager *manager, struct ask *ask, struct http_request *http,
+	     struct store_boot *boot, const struct lease_request *request, bool admitting,
+	     uint64_t arrived_ms)
+{
+	int r;
+
+	ask->http = http;
+	ask->boot = boot;
+	ask->request = request;
+	ask->now = leases_time();
+	r = store_workspace_get_by_id(manager->store, boot->workspace, &ask->workspace);
+	if (r == 0 && ask->workspace.key > 0)
+		r = store_key_get_by_id(manager->store, ask->workspace.key, &ask->key);
+	if (r < 0)
+		return r;
+	ask->facts = (struct engine_facts){
+		.boot = boot,
+		.request = request,
+		.admitting = admitting,
+		.arrived_ms = arrived_ms > 0 ? arrived_ms : ask->now.boot_ms,
+		.key = ask->workspace.key > 0 ? &ask->key : NULL,
+		.frozen = ask->workspace.rolled_back.epoch > 0,
+		.last = signing_last(manager->signing),
+		.adopted_epoch = store_adopted_epoch(manager->store),
+	};
+	ask->facts.evidence_ms = prober_evidence(manager->prober, ask->workspace.id,
+						 ask->workspace.key, &ask->facts.cmk_state);
+	return 0;
+}
+
+void issue_again(struct http_request *http, const uint8_t token[static TOKEN_SIZE])
+{
+	http_reply_bytes(http, 200, "application/octet-stream", token, TOKEN_SIZE);
+}
+
+/* The VM's other boots end with the admission of this one. */
+static int supersede(struct manager *manager, const struct store_boot *boot)
+{
+	int n = store_boots_end_of_vm(manager->store, boot->vm, boot->admission, REASON_SUPERSEDED);
+
+	if (n <= 0)
+		return n;
+	log_notice("%s/%s: a new boot superseded %d", boot->workspace_name, boot->vm_name, n);
+	metrics_count(manager, METRIC_SUPERSEDED);
+	return 0;
+}
+
+int issue_lease(struct manager *manager, struct ask *ask, const struct engine_decision *decision)
+{
+	struct store_boot *boot = ask->boot;
+	bool first = !boot->was_admitted;
+	struct token token = {
+		.sequence = signing_next(manager->signing),
+		.ttl_ms = decision->ttl_ms,
+		.margin_ms = decision->margin_ms,
+		.poll_ms = decision->poll_ms,
+		.verdict = decision->verdict,
+		.expiry = decision->expiry,
+		.cmk_state = decision->cmk_state,
+	};
+	uint8_t bytes[TOKEN_SIZE];
+	int r;
+
+	memcpy(token.admission, boot->admission, HASH_SIZE);
+	memcpy(token.challenge, ask->request->challenge, CHALLENGE_SIZE);
+	r = signing_token(manager->signing, &token, bytes);
+	if (r < 0)
+		return r;
+	engine_granted(boot, &ask->facts, decision, token.sequence, bytes, ask->now);
+	boot->last_ms = ask->now.real_ms;
+	r = store_boot_update(manager->store, boot);
+	if (r == 0 && first)
+		r = supersede(manager, boot);
+	if (r < 0)
+		return r;
+	metrics_count(manager, METRIC_LEASES);
+	if (first) {
+		metrics_count(manager, METRIC_ADMISSIONS);
+		log_info("%s/%s: admitted", boot->workspace_name, boot->vm_name);
+	}
+	issue_again(ask->http, bytes);
+	return 0;
+}
+
+int issue_shred(struct manager *manager, struct ask *ask, const struct engine_decision *decision)
+{
+	struct store_boot *boot = ask->boot;
+	struct token token = {
+		.verdict = VERDICT_SHRED,
+		.reason = decision->reason,
+		.expiry = EXPIRY_SHRED,
+		.cmk_state = decision->cmk_state,
+	};
+	int r;
+
+	if (bytes_are_zero(boot->shred_token, TOKEN_SIZE)) {
+		token.sequence = signing_next(manager->signing);
+		memcpy(token.admission, boot->admission, HASH_SIZE);
+		memcpy(token.challenge, ask->request->challenge, CHALLENGE_SIZE);
+		r = signing_token(manager->signing, &token, boot->shred_token);
+		if (r < 0)
+			return r;
+		boot->issued = token.sequence;
+		boot->reason = decision->reason;
+		if (boot->state != BOOT_OFF)
+			boot->state = BOOT_ENDING;
+		metrics_count(manager, METRIC_VERDICTS_SHRED);
+		log_notice("%s/%s: verdict shred, %s", boot->workspace_name, boot->vm_name,
+			   reason_name(decision->reason));
+	}
+	boot->last_ms = ask->now.real_ms;
+	r = store_boot_update(manager->store, boot);
+	if (r < 0)
+		return r;
+	issue_again(ask->http, boot->shred_token);
+	return 0;
+}
+
+void issue_nothing(struct manager *manager, const struct ask *ask)
+{
+	struct sequence shown = ask->request->highest;
+
+	if (sequence_compare(shown, ask->workspace.rolled_back) > 0 &&
+	    store_workspace_set_rolled_back(manager->store, ask->workspace.id, shown) == 0 &&
+	    !ask->facts.frozen) {
+		metrics_count(manager, METRIC_ROLLBACKS);
+		log_error(
+			"workspace %s: %s shows a token that this store never issued: it is older "
+			"than it was; nothing is issued until `emberlock-admin store adopt`",
+			ask->workspace.name, ask->boot->vm_name);
+	}
+	http_reply_retry(ask->http, 503, FROZEN_S, "rolled-back",
+			 "the store is rolled back; an operator must adopt it");
+}
