@@ -58,10 +58,14 @@ static bool is_older(const struct engine_facts *facts)
 	return number < facts->boot->number || number < facts->pending_number;
 }
 
-/* Once its last lease must have run out, wherever the guest was, a boot stays out. */
-static bool past_fence(const struct store_boot *boot, struct engine_time now)
+/* Once its last lease must have run out, wherever the guest was, a boot stays out. Where it shows a
+ * lease that was lost with an older store, since adopted, the fence is not known. */
+static bool past_fence(const struct engine_facts *facts, struct engine_time now)
 {
-	if (boot->state != BOOT_LIVE || boot->unbounded)
+	const struct store_boot *boot = facts->boot;
+
+	if (boot->state != BOOT_LIVE || boot->unbounded ||
+	    sequence_compare(facts->request->highest, boot->issued) > 0)
 		return false;
 	if (boot->fence_boot_ms > 0)
 		return now.boot_ms > boot->fence_boot_ms;
@@ -131,7 +135,7 @@ static struct engine_decision renew(const struct engine_facts *facts, struct eng
 		return decide(ENGINE_UNKNOWN);
 	if (!boot->paired)
 		return decide(ENGINE_PAIR);
-	if (past_fence(boot, now))
+	if (past_fence(facts, now))
 		return shred(facts, REASON_LEASE);
 	due = due_ms(facts, now);
 	if (due > now.boot_ms)

@@ -138,6 +138,12 @@ static void test_rollback(void **state)
 	assert_int_equal(decide(&w).action, ENGINE_FROZEN);
 	w.facts.adopted_epoch = 5; /* lost before the adoption, and known to be */
 	assert_int_equal(decide(&w).action, ENGINE_GRANT);
+	/* Its fence was lost too. */
+	w.boot.fence_ms = START_REAL - 1;
+	assert_int_equal(decide(&w).action, ENGINE_GRANT);
+	w.request.highest = w.boot.issued;
+	assert_shred(&w, REASON_LEASE);
+	w.request.highest = (struct sequence){4, 51};
 	w.request.highest = (struct sequence){4, 101}; /* nobody got that one */
 	assert_int_equal(decide(&w).action, ENGINE_FROZEN);
 	w.request.highest = (struct sequence){5, 1};
@@ -447,7 +453,8 @@ static void check_grant(const struct walk *walk, const struct store_boot *before
 	assert_true(d->margin_ms < d->ttl_ms / 2);
 	assert_true(w->request.number > before->number);
 	assert_true(before->unbounded || before->fence_ms == 0 ||
-		    w->now.real_ms <= before->fence_ms);
+		    w->now.real_ms <= before->fence_ms ||
+		    sequence_compare(w->request.highest, before->issued) > 0);
 	assert_int_equal(d->verdict, w->facts.admitting ? VERDICT_ADMIT : VERDICT_CONTINUE);
 	assert_true(sequence_compare(w->request.highest, w->facts.last) <= 0);
 }
