@@ -22,8 +22,8 @@
 #include "shred/shared.h"
 #include "shred/workers.h"
 
-/* How long reboot(2) may take before sysrq. */
-#define POWER_BUDGET_NS 500000000ull
+/* How long reboot(2) may take before sysrq: it waits for what disks have under way. */
+#define POWER_BUDGET_NS 1500000000ull
 
 struct steps_segment {
 	struct worker worker;

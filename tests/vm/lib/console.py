@@ -13,6 +13,8 @@ class Console(Stream):
     def __init__(self, log: Path) -> None:
         super().__init__("console")
         self.log = log
+        if log.exists():  # of the machine's boot before
+            log.rename(log.with_name(f"console-{len(list(log.parent.glob('console*.log')))}.log"))
         self._file = log.open("wb", buffering=0)
         self._text = bytearray()
         self._times: list[tuple[int, float]] = []
