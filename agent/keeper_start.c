@@ -109,6 +109,7 @@ int start_open(struct keeper *keeper)
 	r = console_open(&keeper->console);
 	if (r < 0)
 		return log_errno(r, "cannot open /dev/kmsg nor /dev/console");
+	freezer_open(&keeper->freezer);
 	r = power_open(&keeper->power);
 	if (r < 0)
 		return log_errno(r, "cannot read /proc/cmdline or open /proc/sysrq-trigger "
@@ -127,6 +128,7 @@ int start_open(struct keeper *keeper)
 	keeper->steps.boot_key = &keeper->boot_key;
 	keeper->steps.identity = &keeper->identity;
 	keeper->steps.console = &keeper->console;
+	keeper->steps.freezer = &keeper->freezer;
 	keeper->steps.power = &keeper->power;
 	return 0;
 }
@@ -140,6 +142,9 @@ int start_threads(struct keeper *keeper, enum process self)
 	if (keeper->steps.done_fd < 0)
 		return -errno;
 	r = console_start(&keeper->console);
+	if (r < 0)
+		return r;
+	r = freezer_start(&keeper->freezer, keeper->steps.done_fd);
 	if (r < 0)
 		return r;
 	return power_start(&keeper->power);

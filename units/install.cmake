@@ -15,8 +15,6 @@ install(FILES
 	${units}/emberlock-admitted.target
 	${units}/emberlock-failed.target
 	DESTINATION lib/systemd/system COMPONENT agent)
-install(FILES ${units}/init.scope.d/50-emberlock.conf
-	DESTINATION lib/systemd/system/init.scope.d COMPONENT agent)
 install(FILES ${units}/emberlock-manager.service
 	DESTINATION lib/systemd/system COMPONENT manager)
 foreach(component agent manager)

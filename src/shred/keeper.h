@@ -36,6 +36,7 @@ struct keeper {
 	struct peer peer;
 	struct secret boot_key, identity;
 	struct console console;
+	struct freezer freezer;
 	struct power power;
 	struct watchdog watchdog;
 	uint8_t boot_id[BOOT_ID_SIZE];

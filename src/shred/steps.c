@@ -172,6 +172,7 @@ static void go_off(struct steps *steps, uint64_t now_ns)
 		    "power is not armed (no %s on the kernel command line): "
 		    "this machine would now %s; it stays on, with no keys",
 		    POWER_ARMED_WORD, verb == POWER_REBOOT ? "reboot" : "power off");
+	freezer_thaw(steps->freezer);
 	atomic_store(&steps->shared->wiped, 1);
 }
 
@@ -183,6 +184,7 @@ static void act(struct steps *steps, enum shred_action action, uint64_t now_ns)
 	case SHRED_DO_KEYS:
 		ask_all(steps, destroy_key);
 		wipe_boot_key(steps);
+		freezer_freeze(steps->freezer);
 		break;
 	case SHRED_DO_BLOCKED_IO:
 		send_report(steps, RECEIPT_KEYS);

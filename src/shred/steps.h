@@ -2,7 +2,7 @@
 /* Carries out a shred: drives core/shred.h's machine with the threads of one process. From
  * steps_begin() on nothing is allocated, nothing opened, and nothing waited for that can block.
  *
- *	1 keys         every segment in its own thread, meanwhile the boot key
+ *	1 keys         every segment in its own thread, meanwhile the boot key; PID 1 is frozen
  *	2 blocked I/O  the maps to the error target
  *	  plaintext, self-test: not here yet; they go between 2 and 5
  *	5 receipt      the agent signs and sends; then the identity seed
@@ -17,6 +17,7 @@
 #include "core/shred.h"
 #include "shred/console.h"
 #include "shred/dm.h"
+#include "shred/freezer.h"
 #include "shred/power.h"
 #include "shred/secret.h"
 #include "shred/shared.h"
@@ -45,6 +46,7 @@ struct steps {
 	uint64_t reset_ns; /* when sysrq is due; 0: it is not */
 	struct secret *boot_key, *identity;
 	struct console *console;
+	struct freezer *freezer;
 	struct power *power;
 	struct steps_segment segments[SEGMENTS_MAX];
 	struct keeper_report report;

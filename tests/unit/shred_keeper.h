@@ -25,7 +25,7 @@ static struct keeper keepers[KEEPERS_MAX];
 static unsigned n_keepers;
 static struct keeper *keeper;
 static int agent_fd, twin_fd; /* the test's ends */
-static int console_fd;
+static int console_fd, freezer_fd;
 static int alive_fd; /* closed, the other process is dead */
 
 static inline void pair(int *ret_keepers, int *ret_tests)
@@ -71,6 +71,7 @@ static inline void make_keeper(enum process self)
 	keeper->power.armed = true;
 	make_pipe(&console_fd, &keeper->console.fd);
 	assert_int_equal(console_start(&keeper->console), 0);
+	make_pipe(&freezer_fd, &keeper->freezer.fd);
 	make_pipe(&keeper->peer.pidfd, &alive_fd);
 	pair(&keeper->peer.channel, &twin_fd);
 
@@ -78,9 +79,11 @@ static inline void make_keeper(enum process self)
 	keeper->steps.shared = keeper->shared;
 	keeper->steps.dm_fd = DM_FD;
 	keeper->steps.done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	assert_int_equal(freezer_start(&keeper->freezer, keeper->steps.done_fd), 0);
 	keeper->steps.boot_key = &keeper->boot_key;
 	keeper->steps.identity = &keeper->identity;
 	keeper->steps.console = &keeper->console;
+	keeper->steps.freezer = &keeper->freezer;
 	keeper->steps.power = &keeper->power;
 }
 

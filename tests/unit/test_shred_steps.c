@@ -30,6 +30,7 @@ static void assert_calls(const char *name, const char *expected)
 static void whole_with_receipt(void **state)
 {
 	struct keeper_report keys, closing;
+	char frozen;
 	uint64_t now_ns;
 
 	add_map("absent", 7);
@@ -40,6 +41,10 @@ static void whole_with_receipt(void **state)
 	begin(REASON_REVOKED);
 	assert_true(both_secrets_are(false, true));
 	assert_int_equal(keeper->shared->boot_key_held, 0);
+	while (worker_is_busy(&keeper->freezer.worker))
+		(void)poll(NULL, 0, 1);
+	assert_int_equal(read(freezer_fd, &frozen, 1), 1);
+	assert_int_equal(frozen, '1');
 	run_until(SHRED_RECEIPT);
 
 	keys = receive_report(RECEIPT_KEYS);
