@@ -42,6 +42,13 @@ static const char *verdict_of(const struct store_boot *boot)
 	return verdict_name(token.verdict);
 }
 
+/* A store that was rolled back is the first thing an operator must see. */
+static const char *state_of(const struct store_boot *boot, uint64_t now_ms)
+{
+	return boot->frozen && boot->state == BOOT_LIVE ? "rolled back"
+							: engine_state_name(boot, now_ms);
+}
+
 static json_t *row(const struct store_boot *boot, uint64_t now_ms)
 {
 	char boot_id[2 * BOOT_ID_SIZE + 1], admission[2 * HASH_SIZE + 1];
@@ -55,9 +62,9 @@ static json_t *row(const struct store_boot *boot, uint64_t now_ms)
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:i, s:i, "
 			 "s:i, s:o, s:s}",
 			 "workspace", boot->workspace_name, "vm", boot->vm_name, "boot_id", boot_id,
-			 "admission", admission, "state", engine_state_name(boot, now_ms),
-			 "verdict", verdict_of(boot), "reason", reason_name(boot->reason),
-			 "lease_until", (json_int_t)(until / 1000), "last_seen",
+			 "admission", admission, "state", state_of(boot, now_ms), "verdict",
+			 verdict_of(boot), "reason", reason_name(boot->reason), "lease_until",
+			 (json_int_t)(until / 1000), "last_seen",
 			 (json_int_t)(boot->last_ms / 1000), "class",
 			 engine_class_name(engine_class(boot, now_ms)), "version", report.version,
 			 "kernel", report.kernel, "self_test_passed", (int)boot->self_test_passed,

@@ -68,7 +68,8 @@ static void give_up(struct leases *leases, const struct ask *ask, enum engine_ac
 				 "the key of workspace %s gave no proof of health for too long",
 				 ask->workspace.name);
 	} else {
-		http_reply_empty(ask->http, 202);
+		/* With a body, for the reason that receipts.c gives. */
+		http_reply_bytes(ask->http, 202, "text/plain", "wait\n", 5);
 	}
 }
 

@@ -135,6 +135,7 @@ struct store_boot {
 	char vm_name[ID_TEXT_MAX + 1], workspace_name[ID_TEXT_MAX + 1]; /* read only */
 	uint8_t vm_key[PUBLIC_KEY_SIZE]; /* that verified the report */
 	uint8_t report[BOOT_REPORT_SIZE];
+	bool frozen; /* read only: nothing is issued to its workspace (.rolled_back) */
 	enum boot_state state;
 	enum reason reason;
 	bool confirmed;		    /* an operator let it in */

@@ -50,6 +50,7 @@ static void boot_from_row(sqlite3_stmt *row, struct store_boot *boot)
 		.pauses = (uint32_t)sql_column_int(row, 24),
 		.keys_gone = sql_column_int(row, 25) != 0,
 		.fence_boot_ms = sql_column_int(row, 29),
+		.frozen = sql_column_int(row, 30) > 0,
 	};
 	sql_column_blob(row, 0, boot->admission, sizeof(boot->admission));
 	sql_column_text(row, 3, boot->vm_name, sizeof(boot->vm_name));

@@ -21,7 +21,7 @@
 	"b.reason, b.confirmed, b.paired, b.was_admitted, b.unbounded, b.first_ms, b.last_ms, "    \
 	"b.granted_ms, b.lease_ms, b.fence_ms, b.number, b.challenge, b.issued_epoch, "            \
 	"b.issued_counter, b.passed, b.failed, b.pauses, b.keys_gone, b.token, b.admit_token, "    \
-	"b.shred_token, b.fence_boot_ms FROM boots b JOIN vms v ON v.id = b.vm "                   \
+	"b.shred_token, b.fence_boot_ms, w.shown_epoch FROM boots b JOIN vms v ON v.id = b.vm "    \
 	"JOIN workspaces w ON w.id = b.workspace "
 /* BOOT_WAITING, BOOT_HELD, BOOT_LIVE; BOOT_ENDING is 5. */
 #define CURRENT "state IN (1, 2, 4)"
