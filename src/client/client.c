@@ -14,6 +14,11 @@
 
 #define URL_MAX	      320
 #define EXTRA_FDS_MAX 8
+/* libcurl 7.88 can sleep on an HTTP/2 answer that it has read already, until the connection's next bytes: seen with
+ * empty bodies, and under emulation with the token of an admission. So after bytes have come it is asked again, some
+ * times at short intervals, before it may sleep for long. */
+#define SETTLE_TURNS 10
+#define SETTLE_MS    20
 #define USER_TIMEOUT_MS                                                                            \
 	15000u /* tcp(7) TCP_USER_TIMEOUT: unacknowledged data for this long is a dead peer */
 
@@ -34,6 +39,7 @@ struct client {
 	CURLM *multi;
 	struct curl_slist *headers;
 	char url[URL_MAX];
+	unsigned settle; /* turns at short intervals that are left */
 	void *ca;
 	size_t ca_size;
 	struct exchange exchanges[ROUTE__MAX];
@@ -218,7 +224,7 @@ int client_send(struct client *client, enum route route, uint32_t number, const 
 int client_poll(struct client *client, struct pollfd *fds, size_t n, int timeout_ms)
 {
 	struct curl_waitfd extra[EXTRA_FDS_MAX];
-	int running;
+	int running, ready;
 
 	if (n > EXTRA_FDS_MAX)
 		return -EIO;
@@ -226,8 +232,14 @@ int client_poll(struct client *client, struct pollfd *fds, size_t n, int timeout
 		return -EIO;
 	for (size_t i = 0; i < n; i++)
 		extra[i] = (struct curl_waitfd){.fd = fds[i].fd, .events = CURL_WAIT_POLLIN};
-	if (curl_multi_poll(client->multi, extra, (unsigned)n, timeout_ms, NULL) != CURLM_OK)
+	if (client->settle > 0 && timeout_ms > SETTLE_MS)
+		timeout_ms = SETTLE_MS;
+	if (curl_multi_poll(client->multi, extra, (unsigned)n, timeout_ms, &ready) != CURLM_OK)
 		return -EIO;
+	if (ready > 0)
+		client->settle = SETTLE_TURNS;
+	else if (client->settle > 0)
+		client->settle--;
 	for (size_t i = 0; i < n; i++)
 		fds[i].revents = extra[i].revents & CURL_WAIT_POLLIN ? POLLIN : 0;
 	return curl_multi_perform(client->multi, &running) == CURLM_OK ? 0 : -EIO;
