@@ -83,9 +83,13 @@ int issue_lease(struct manager *manager, struct ask *ask, const struct engine_de
 		return r;
 	engine_granted(boot, &ask->facts, decision, token.sequence, bytes, ask->now);
 	boot->last_ms = ask->now.real_ms;
+	r = store_savepoint(manager->store);
+	if (r < 0)
+		return r;
 	r = store_boot_update(manager->store, boot);
 	if (r == 0 && first)
 		r = supersede(manager, boot);
+	r = store_settle(manager->store, r);
 	if (r < 0)
 		return r;
 	metrics_count(manager, METRIC_LEASES);

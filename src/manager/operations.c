@@ -7,15 +7,6 @@
 #include "manager/manager.h"
 #include "manager/prober.h"
 
-static int end_boots(struct manager *manager, const struct store_vm *vm, enum reason reason)
-{
-	int n = store_boots_end_of_vm(manager->store, vm->id, NULL, reason);
-
-	if (n > 0)
-		leases_review(manager->leases, LEASES_OF_VM, vm->id);
-	return n;
-}
-
 static int find_vm(struct manager *manager, const char *workspace, const char *name,
 		   struct store_vm *ret_vm)
 {
@@ -27,9 +18,14 @@ static int find_vm(struct manager *manager, const char *workspace, const char *n
 int operation_vm_shred(struct manager *manager, const char *workspace, const char *vm)
 {
 	struct store_vm row;
-	int r = find_vm(manager, workspace, vm, &row);
+	int r;
 
-	return r < 0 ? r : end_boots(manager, &row, REASON_OPERATOR);
+	r = find_vm(manager, workspace, vm, &row);
+	if (r == 0)
+		r = store_boots_end_of_vm(manager->store, row.id, NULL, REASON_OPERATOR);
+	if (r > 0)
+		leases_review(manager->leases, LEASES_OF_VM, row.id);
+	return r;
 }
 
 int operation_vm_remove(struct manager *manager, const char *workspace, const char *vm)
@@ -39,9 +35,15 @@ int operation_vm_remove(struct manager *manager, const char *workspace, const ch
 
 	r = find_vm(manager, workspace, vm, &row);
 	if (r == 0)
-		r = store_vm_remove(manager->store, row.id);
+		r = store_savepoint(manager->store);
+	if (r < 0)
+		return r;
+	r = store_vm_remove(manager->store, row.id);
 	if (r == 0)
-		r = end_boots(manager, &row, REASON_REMOVED);
+		r = store_boots_end_of_vm(manager->store, row.id, NULL, REASON_REMOVED);
+	r = store_settle(manager->store, r);
+	if (r > 0)
+		leases_review(manager->leases, LEASES_OF_VM, row.id);
 	return r < 0 ? r : 0;
 }
 

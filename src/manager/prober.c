@@ -109,9 +109,13 @@ static void record_revocation(struct prober *prober, const struct store_key *key
 	struct manager *manager = prober->manager;
 	int n;
 
+	n = store_savepoint(manager->store);
+	if (n < 0)
+		return;
 	n = store_key_set_revoked(manager->store, key->id, clock_realtime_s() * 1000, code);
 	if (n == 0)
 		n = store_boots_end_of_key(manager->store, key->id, REASON_REVOKED);
+	n = store_settle(manager->store, n);
 	if (n < 0) {
 		log_errno(n, "key %s: cannot record the revocation", key->name);
 		return;

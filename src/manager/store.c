@@ -76,7 +76,7 @@ static int schema_version(struct store *store, int *ret_version)
 	return 0;
 }
 
-int store_schema(struct store *store)
+static int ensure_schema(struct store *store)
 {
 	int version = 0, r;
 
@@ -98,7 +98,7 @@ int store_schema(struct store *store)
 	return r;
 }
 
-int store_setting_get_int(struct store *store, const char *name, uint64_t *ret_value)
+static int setting_get_int(struct store *store, const char *name, uint64_t *ret_value)
 {
 	sqlite3_stmt *statement = sql_statement(store, SQL_SETTING_GET);
 	int r;
@@ -116,7 +116,7 @@ int store_setting_get_int(struct store *store, const char *name, uint64_t *ret_v
 	return 0;
 }
 
-int store_setting_set_int(struct store *store, const char *name, uint64_t value)
+static int setting_set_int(struct store *store, const char *name, uint64_t value)
 {
 	sqlite3_stmt *statement = sql_statement(store, SQL_SETTING_SET);
 	int r;
@@ -231,10 +231,10 @@ static int load_epochs(struct store *store)
 {
 	int r;
 
-	r = store_setting_get_int(store, "epoch", &store->epoch);
+	r = setting_get_int(store, "epoch", &store->epoch);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	r = store_setting_get_int(store, "adopted epoch", &store->adopted_epoch);
+	r = setting_get_int(store, "adopted epoch", &store->adopted_epoch);
 	return r == -ENOENT ? 0 : r;
 }
 
@@ -247,7 +247,7 @@ static int raise_epoch(struct store *store)
 	if (r < 0)
 		return r;
 	store->epoch++;
-	r = store_setting_set_int(store, "epoch", store->epoch);
+	r = setting_set_int(store, "epoch", store->epoch);
 	if (r == 0)
 		r = note_machine_boot(store);
 	return r < 0 ? r : store_commit(store);
@@ -288,7 +288,7 @@ int store_open(const char *path, struct store **ret_store)
 			   "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;");
 	if (r < 0)
 		return r;
-	r = store_schema(store);
+	r = ensure_schema(store);
 	if (r < 0)
 		return r;
 	r = raise_epoch(store);
@@ -363,11 +363,14 @@ int store_savepoint(struct store *store)
 	return r < 0 ? r : 0;
 }
 
-int store_release(struct store *store, bool keep)
+int store_settle(struct store *store, int r)
 {
-	int r = keep ? 0 : run_plain(store, SQL_SAVEPOINT_UNDO);
+	int released;
 
-	return r < 0 ? r : run_plain(store, SQL_SAVEPOINT_KEEP);
+	if (r < 0)
+		run_plain(store, SQL_SAVEPOINT_UNDO);
+	released = run_plain(store, SQL_SAVEPOINT_KEEP);
+	return r < 0 || released == 0 ? r : released;
 }
 
 uint64_t store_epoch(const struct store *store)
@@ -404,9 +407,9 @@ int store_adopt(struct store *store)
 	if (epoch < store->epoch)
 		epoch = store->epoch;
 	epoch++;
-	r = store_setting_set_int(store, "epoch", epoch);
+	r = setting_set_int(store, "epoch", epoch);
 	if (r == 0)
-		r = store_setting_set_int(store, "adopted epoch", epoch);
+		r = setting_set_int(store, "adopted epoch", epoch);
 	if (r == 0)
 		r = sql_write(store, sql_statement(store, SQL_WORKSPACES_ADOPT));
 	if (r < 0)

@@ -3,7 +3,7 @@
  *
  * The first write of a turn opens the transaction; store_commit() at its end closes it (manager.c
  * calls that, then lets the replies go). A handler that writes several rows that belong together
- * puts them between store_savepoint() and store_release().
+ * puts them between store_savepoint() and store_settle().
  *
  * Every function: 0 (or a count), -ENOENT where a row is absent, -EEXIST where it is there already,
  * -EBUSY where others refer to it, -EIO for the rest of SQLite's errors (logged). Times are
@@ -36,7 +36,8 @@ bool store_is_dirty(const struct store *store);
 
 /* Nested once: rows written since are kept or undone together. */
 int store_savepoint(struct store *store);
-int store_release(struct store *store, bool keep);
+/* Keeps them where R is not negative, undoes them where it is. Returns R, or why that failed. */
+int store_settle(struct store *store, int r);
 
 /* --- sequence, adoption --- */
 /* The epoch of this start, and the lowest epoch since the last adoption. */

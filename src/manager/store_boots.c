@@ -23,8 +23,11 @@ int store_boot_insert(struct store *store, const struct store_boot *boot)
 	sql_bind_blob(statement, 5, boot->vm_key, PUBLIC_KEY_SIZE);
 	sql_bind_blob(statement, 6, boot->report, BOOT_REPORT_SIZE);
 	sql_bind_int(statement, 7, boot->first_ms);
+	r = store_savepoint(store);
+	if (r < 0)
+		return r;
 	r = sql_write(store, statement);
-	return r < 0 ? r : store_boot_update(store, boot);
+	return store_settle(store, r < 0 ? r : store_boot_update(store, boot));
 }
 
 static void boot_from_row(sqlite3_stmt *row, struct store_boot *boot)

@@ -87,7 +87,3 @@ int sql_next(struct store *store, sqlite3_stmt *statement);
 
 /* -EIO, after the error has been logged. */
 int sql_failed(struct store *store, const char *what);
-
-int store_schema(struct store *store);
-int store_setting_get_int(struct store *store, const char *name, uint64_t *ret_value);
-int store_setting_set_int(struct store *store, const char *name, uint64_t value);

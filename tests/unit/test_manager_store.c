@@ -469,10 +469,10 @@ static void test_transactions(void **state)
 	assert_true(store_is_dirty(store));
 	assert_int_equal(store_savepoint(store), 0);
 	make_key(store, "two", &key);
-	assert_int_equal(store_release(store, false), 0);
+	assert_int_equal(store_settle(store, -EINVAL), -EINVAL);
 	assert_int_equal(store_savepoint(store), 0);
 	make_key(store, "three", &key);
-	assert_int_equal(store_release(store, true), 0);
+	assert_int_equal(store_settle(store, 3), 3);
 	assert_int_equal(store_commit(store), 0);
 	assert_false(store_is_dirty(store));
 	make_key(store, "four", &key);
