@@ -42,6 +42,7 @@
 
 struct work_result {
 	int32_t r;
+	bool left; /* maps that could not be undone may exist */
 	char reason[256];
 };
 
@@ -87,7 +88,7 @@ __attribute__((noreturn)) static void worker_run(const struct volume_job *job, b
 	else if (undo)
 		result.r = volume_unmap(job->config->name, job->n_segments);
 	else
-		result.r = volume_map(job, result.reason);
+		result.r = volume_map(job, result.reason, &result.left);
 	registers_scrub();
 	_exit(fd_write_full(result_fd, &result, sizeof(result)) < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }
@@ -169,13 +170,15 @@ static void undo_ended(struct agent *a, uint32_t index, enum work_kind kind, int
 	sd_event_source_set_enabled(a->carry.look, SD_EVENT_ONESHOT);
 }
 
+/* As in undo_ended(): maps that may have stayed keep their place in the keeper's list. */
 static void map_ended(struct agent *a, uint32_t index, const struct work_result *result)
 {
 	if (result->r == 0) {
 		volume_ready(a, index);
 		return;
 	}
-	maps_forget(a, index);
+	if (!result->left)
+		maps_forget(a, index);
 	volume_failed(a, index, result->reason);
 }
 

@@ -199,13 +199,14 @@ static int nothing_mapped(const struct volume_job *job, char reason[static REASO
 	return 0;
 }
 
-int volume_map(const struct volume_job *job, char reason[static 256])
+int volume_map(const struct volume_job *job, char reason[static 256], bool *ret_left)
 {
 	const struct volume_config *config = job->config;
 	_cleanup_close_ int lock = -1;
 	struct owner owner;
 	int r, undone;
 
+	*ret_left = false;
 	if (job->n_segments == 0 || job->n_segments > SEGMENTS_MAX)
 		return reason_set(reason, -EINVAL, "volume %s: %u segments", config->name,
 				  job->n_segments);
@@ -213,8 +214,10 @@ int volume_map(const struct volume_job *job, char reason[static 256])
 	if (r < 0)
 		return r;
 	r = nothing_mapped(job, reason);
-	if (r < 0)
+	if (r < 0) {
+		*ret_left = true;
 		return r;
+	}
 	r = disk_is_planned(job, reason);
 	if (r < 0)
 		return r;
@@ -232,6 +235,7 @@ int volume_map(const struct volume_job *job, char reason[static 256])
 		if (undone < 0) {
 			size_t n = strlen(reason);
 
+			*ret_left = true;
 			(void)snprintf(reason + n, REASON_SIZE - n, "; undoing it failed: %s",
 				       strerror(-undone));
 		}

@@ -39,8 +39,9 @@ struct volume_job {
  * keyring references, zeroes head and tail of each, makes the volume's map, its file system or swap
  * header, owner, group and mode, the ready file, and tells udev. On an error everything of ours is
  * undone (what was on the disk is not) and REASON says, in one line that names volume, disk and
- * setting, why. 0 or negative errno. */
-int volume_map(const struct volume_job *job, char reason[static 256]);
+ * setting, why; *ret_left is whether maps of the volume's names may exist still, with their keys.
+ * 0 or negative errno. */
+int volume_map(const struct volume_job *job, char reason[static 256], bool *ret_left);
 
 /* Removes map, ready file and segments 0 to N_SEGMENTS - 1, as far as there are any and they are
  * ours by their UUID. For a half-made volume. 0; -EBUSY where it is ready and in use: nothing is
