@@ -43,7 +43,7 @@ while (my $line = <STDIN>) {
 		$number = $f[5] if $f[1] == $request && $f[6] == $route;
 	}
 	my $frame = pack $layout, $magic, $response, 0, $size, 0, $number, $route, $http, length $body, 0, $body;
-	$frame = substr $frame, 0, $cut if defined $cut;
+	$frame = substr $frame, 0, $cut if $cut;
 	send $sock, $frame, 0 or die "send: $!\n";
 	print "answered\n";
 }
