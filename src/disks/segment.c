@@ -176,6 +176,10 @@ static int map_with_key(const struct volume_job *job, const uint8_t boot_key[sta
 
 	r = segment_key_derive(boot_key, job->boot_id, job->config->name, job->instance, number,
 			       key);
+	/* Looked at when it has been read: the keeper may wipe it at any time, and a key that is
+	 * derived from zeroes is anybody's. */
+	if (r == 0 && bytes_are_zero(boot_key, BOOT_KEY_SIZE))
+		r = -ENOKEY;
 	if (r < 0)
 		(void)reason_errno(reason, r, "volume %s: the key of segment %u", job->config->name,
 				   number);

@@ -10,7 +10,8 @@
 
 /* Makes segment NUMBER of the job: derives its key, activates it, moves the key to a keyring
  * reference, looks whether that is so, and zeroes head and tail through it. No key byte is left in
- * this process, on an error neither. On an error the map may exist: segment_unmap(). COOKIE: see disks/maps.h. */
+ * this process, on an error neither. On an error the map may exist: segment_unmap(). -ENOKEY for a
+ * boot key that is all zero. COOKIE: see disks/maps.h. */
 int segment_map(const struct volume_job *job, const uint8_t boot_key[static BOOT_KEY_SIZE],
 		uint32_t number, uint32_t *cookie, char reason[static REASON_SIZE]);
 

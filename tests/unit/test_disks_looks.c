@@ -46,6 +46,31 @@ static void key_references(void **state)
 	}
 }
 
+/* What is left of the boot key when the keeper has wiped it: no map is made, nor tried. */
+static void wiped_boot_key(void **state)
+{
+	static const uint8_t wiped[BOOT_KEY_SIZE];
+	const struct volume_config config = {.name = "a", .use = VOLUME_RAW};
+	const struct disk_facts disk = {.path = "/nonexistent/disk"};
+	const struct plan_segment segment = {.length_sectors = 32768};
+	const struct volume_job job = {
+		.config = &config,
+		.disk = &disk,
+		.segments = &segment,
+		.n_segments = 1,
+		.instance = 1,
+	};
+	uint8_t boot_key[BOOT_KEY_SIZE] = {[BOOT_KEY_SIZE - 1] = 1};
+	char reason[REASON_SIZE];
+	uint32_t cookie = 0;
+
+	assert_int_equal(segment_map(&job, wiped, 0, &cookie, reason), -ENOKEY);
+	assert_non_null(strstr(reason, "volume a: the key of segment 0"));
+	/* Any other goes on to the disk. */
+	assert_int_not_equal(segment_map(&job, boot_key, 0, &cookie, reason), -ENOKEY);
+	assert_non_null(strstr(reason, disk.path));
+}
+
 static void queue_file(const struct scratch *scratch, const char *name, char text[static 16])
 {
 	char path[128];
@@ -223,6 +248,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(key_references),
+		cmocka_unit_test(wiped_boot_key),
 		TEST(queues),
 		TEST(queues_that_cannot_be_bounded),
 		TEST(mountinfo),
