@@ -76,6 +76,7 @@ enum work_kind {
 	WORK_MAP,     /* a worker maps it */
 	WORK_CLEAN,   /* a worker undoes what a worker that was killed left; then FAILED */
 	WORK_ABANDON, /* FAILED, but its worker has not ended */
+	WORK_SWEEP,   /* FAILED; a worker undoes what the abandoned one left; nobody waits for it */
 };
 
 struct agent_work {
@@ -242,7 +243,7 @@ void plan_continue(struct agent *a);
 
 /* --- agent_volumes.c */
 /* Starts the worker that maps volume INDEX as the plan says, or that undoes it (KIND: WORK_UNDO or
- * WORK_CLEAN). */
+ * WORK_CLEAN or WORK_SWEEP). */
 void volume_start(struct agent *a, uint32_t index);
 void volume_undo(struct agent *a, uint32_t index, enum work_kind kind);
 /* Volume INDEX was MAPPING when an agent before ended: takes it as READY, or undoes it. */

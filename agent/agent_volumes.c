@@ -150,6 +150,13 @@ static void undo_ended(struct agent *a, uint32_t index, enum work_kind kind, int
 	struct state_volume *volume = &a->state.volumes[index];
 	char reason[128];
 
+	if (kind == WORK_SWEEP) { /* the volume has its reason already */
+		if (r < 0)
+			log_errno(r, "volume %s: what its abandoned worker left", volume->name);
+		else
+			maps_forget(a, index);
+		return;
+	}
 	if (r < 0) {
 		snprintf(reason, sizeof(reason),
 			 "volume %s: what is left of it cannot be undone: %s", volume->name,
@@ -193,9 +200,11 @@ static int on_worker_end(sd_event_source *s, const siginfo_t *si, void *userdata
 
 	result.reason[sizeof(result.reason) - 1] = '\0';
 	work_end(work, WORK_NONE);
-	if (kind == WORK_ABANDON || a->shred.begun)
+	if (a->shred.begun)
 		return 0;
-	if (reported && kind == WORK_MAP)
+	if (kind == WORK_ABANDON)
+		volume_undo(a, work->index, WORK_SWEEP);
+	else if (reported && kind == WORK_MAP)
 		map_ended(a, work->index, &result);
 	else if (reported)
 		undo_ended(a, work->index, kind, result.r);
@@ -211,7 +220,7 @@ static int on_worker_end(sd_event_source *s, const siginfo_t *si, void *userdata
 }
 
 /* A worker that waits for a stalled disk cannot be killed either; its maps stay in the keeper's
- * list. */
+ * list until it has ended and they have been undone. That is tried once. */
 static int on_worker_limit(sd_event_source *s, uint64_t usec, void *userdata)
 {
 	struct agent_work *work = userdata;
@@ -219,6 +228,8 @@ static int on_worker_limit(sd_event_source *s, uint64_t usec, void *userdata)
 	char reason[128];
 
 	sd_event_source_send_child_signal(work->child, SIGKILL, NULL, 0);
+	if (work->kind == WORK_SWEEP)
+		return 0;
 	snprintf(reason, sizeof(reason), "volume %s: not made within %ju s",
 		 a->state.volumes[work->index].name, (uintmax_t)(WORKER_LIMIT_NS / NSEC_PER_SEC));
 	volume_failed(a, work->index, reason);
