@@ -111,8 +111,8 @@ static int report_sign(struct agent *a)
 static void lease_begin(struct agent *a)
 {
 	struct lease_limits limits = {
-		.max_ttl_ms =
-			a->config.max_lease_ms < UINT32_MAX ? a->config.max_lease_ms : UINT32_MAX,
+		.max_ttl_ms = a->config.max_lease_ms < LEASE_MAX_MS ? a->config.max_lease_ms
+								    : LEASE_MAX_MS,
 		.forbid_warn = a->config.forbid_warn,
 		.poweroff_on_admission_timeout = a->config.admission_poweroff,
 		.admission_timeout_ns = a->config.admission_timeout_ms * NSEC_PER_MSEC,
