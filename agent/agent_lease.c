@@ -31,8 +31,15 @@ static int do_deadline(struct agent *a)
 {
 	int r = keeper_deadline(a, a->state.lease.deadline_ns, a->state.lease.expiry);
 
-	/* The keeper goes on with the earlier one, which is the safe side. */
-	return r < 0 ? log_errno(r, "keeper: deadline") : 0;
+	if (r < 0)
+		log_errno(r, "keeper: deadline");
+	/* -EBUSY: it shreds, and its report says so. */
+	if (r == 0 || r == -EBUSY)
+		return 0;
+	/* The keeper goes on with the earlier one, which is the safe side: nobody may be told of
+	 * the new one. The next agent repeats it from the page, until the keeper's passes. */
+	agent_exit(a, r);
+	return r;
 }
 
 static int do_admit(struct agent *a)
@@ -102,15 +109,13 @@ static const struct {
 	{LEASE_ACTION_REJECT, do_reject}, {LEASE_ACTION_SHRED, do_shred},
 };
 
-/* Without a saved page nothing else may follow; but a shred is never held back. */
+/* Without a saved page, or the keeper's deadline, nothing else may follow; but a shred is never held
+ * back. */
 static void actions_run(struct agent *a, unsigned actions)
 {
-	for (size_t i = 0; i < ELEMENTSOF(actions_table); i++) {
-		if (!(actions & actions_table[i].action))
-			continue;
-		if (actions_table[i].run(a) < 0 && actions_table[i].action == LEASE_ACTION_SAVE)
+	for (size_t i = 0; i < ELEMENTSOF(actions_table); i++)
+		if (actions & actions_table[i].action && actions_table[i].run(a) < 0)
 			actions &= LEASE_ACTION_SHRED;
-	}
 }
 
 static int on_tick(sd_event_source *s, uint64_t usec, void *userdata)
@@ -146,8 +151,8 @@ void lease_resume(struct agent *a)
 	}
 	if (lease->number == 0 || lease->state == LEASE_OFF)
 		return;
-	if (lease->deadline_ns != LEASE_NEVER)
-		do_deadline(a);
+	if (lease->deadline_ns != LEASE_NEVER && do_deadline(a) < 0)
+		return;
 	agent_timer(a, &a->tick, lease_next(lease), on_tick);
 	requests_send(a);
 	log_notice("lease: goes on in state %s, challenge %ju", lease_state_name(lease->state),
