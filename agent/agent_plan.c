@@ -3,7 +3,9 @@
  * when every volume is settled.
  *
  * A volume that waits is planned again at each block device that udev has finished with, together
- * with the others that wait. What was decided before stays decided. */
+ * with the others that wait. Nothing is decided while udev has not finished with some block device,
+ * which could match as well, until the volume's time runs out. What was decided before stays
+ * decided. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,12 +37,14 @@ static int decision_take(struct agent *a, uint32_t index, const struct plan_volu
 	return 0;
 }
 
-static void volume_decided(struct agent *a, uint32_t index, const struct plan_volume *decided)
+static void volume_decided(struct agent *a, uint32_t index, const struct plan_volume *decided,
+			   bool unfinished)
 {
 	struct agent_work *work = &a->carry.works[index];
 	char reason[256];
 
-	if (decided->refusal == PLAN_MISSING && clock_boottime_ns() < work->wait_until_ns)
+	if ((unfinished || decided->refusal == PLAN_MISSING) &&
+	    clock_boottime_ns() < work->wait_until_ns)
 		return;
 	if (decision_take(a, index, decided) < 0) {
 		snprintf(reason, sizeof(reason),
@@ -98,19 +102,20 @@ static int look(struct agent *a)
 {
 	struct agent_carry *c = &a->carry;
 	uint32_t n = waiting_collect(a);
+	bool unfinished;
 	size_t n_disks;
 	int r;
 
 	if (n == 0)
 		return 0;
-	r = disks_find(c->round_disks, DISKS_MAX, &n_disks);
+	r = disks_find(c->round_disks, DISKS_MAX, &n_disks, &unfinished);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n_disks; i++)
 		mark_taken(a, &c->round_disks[i]);
 	r = plan_make(&c->round, c->round_configs, n, c->round_disks, n_disks);
 	for (uint32_t i = 0; r >= 0 && i < n; i++)
-		volume_decided(a, c->round_index[i], &c->round.volumes[i]);
+		volume_decided(a, c->round_index[i], &c->round.volumes[i], unfinished);
 	return r;
 }
 
@@ -151,10 +156,9 @@ static int on_look(sd_event_source *s, void *userdata)
 static int on_block_device(sd_device_monitor *monitor, sd_device *device, void *userdata)
 {
 	struct agent *a = userdata;
-	sd_device_action_t action;
 
-	if (sd_device_get_action(device, &action) < 0 || action != SD_DEVICE_REMOVE)
-		sd_event_source_set_enabled(a->carry.look, SD_EVENT_ONESHOT);
+	/* One that is removed, too: it may be what udev had not finished with. */
+	sd_event_source_set_enabled(a->carry.look, SD_EVENT_ONESHOT);
 	return 0;
 }
 
@@ -238,9 +242,10 @@ static void ready_replan(struct agent *a, uint32_t index)
 {
 	struct agent_carry *c = &a->carry;
 	struct plan_volume *planned = &c->plan.volumes[index];
+	bool unfinished;
 	size_t n = 0;
 
-	if (disks_find(c->round_disks, DISKS_MAX, &n) < 0)
+	if (disks_find(c->round_disks, DISKS_MAX, &n, &unfinished) < 0)
 		n = 0;
 	for (size_t i = 0; i < n; i++) {
 		struct disk_facts *disk = &c->round_disks[i];

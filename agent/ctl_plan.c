@@ -17,13 +17,14 @@ int command_plan(const struct ctl_options *options)
 	static struct plan plan;
 	struct agent_config agent;
 	size_t n_volumes = 0, n_disks = 0;
+	bool unfinished = false;
 	char error[256];
 	int r, code = EXIT_DONE;
 
 	r = configs_load(options->root, &agent, volumes, VOLUMES_MAX, &n_volumes, error);
 	if (r < 0)
 		return fprintf(stderr, "emberlockctl: %s\n", error), EXIT_REFUSED;
-	r = disks_find(disks, DISKS_MAX, &n_disks);
+	r = disks_find(disks, DISKS_MAX, &n_disks, &unfinished);
 	if (r < 0)
 		return fprintf(stderr, "emberlockctl: cannot look at the disks: %s\n",
 			       strerror(-r)),
@@ -35,6 +36,9 @@ int command_plan(const struct ctl_options *options)
 		return fprintf(stderr, "emberlockctl: cannot plan: %s\n", strerror(-r)),
 		       EXIT_REFUSED;
 	fputs(text, stdout);
+	if (unfinished)
+		fprintf(stderr, "emberlockctl: udev has not finished with every disk; the agent "
+				"waits for that\n");
 	if (n_volumes == 0)
 		puts("no volume files");
 	for (uint32_t i = 0; i < plan.n_volumes; i++)

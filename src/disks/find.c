@@ -177,20 +177,38 @@ static int facts_compare(const void *a, const void *b)
 			  ((const struct disk_facts *)b)->path);
 }
 
-int disks_find(struct disk_facts *facts, size_t max, size_t *ret_n)
+/* All block devices, those too that udev has not finished with. */
+static int enumerate(sd_device_enumerator **ret_enumerator)
+{
+	_cleanup_(cleanup_enumerator) sd_device_enumerator *enumerator = NULL;
+	int r;
+
+	r = sd_device_enumerator_new(&enumerator);
+	if (r < 0)
+		return r;
+	r = sd_device_enumerator_allow_uninitialized(enumerator);
+	if (r < 0)
+		return r;
+	r = sd_device_enumerator_add_match_subsystem(enumerator, "block", 1);
+	if (r < 0)
+		return r;
+	*ret_enumerator = enumerator;
+	enumerator = NULL;
+	return 0;
+}
+
+int disks_find(struct disk_facts *facts, size_t max, size_t *ret_n, bool *ret_unfinished)
 {
 	_cleanup_(cleanup_enumerator) sd_device_enumerator *enumerator = NULL;
 	_cleanup_uses_ struct uses uses = {.uses = NULL};
+	bool unfinished = false;
 	size_t n = 0;
 	int r;
 
 	r = uses_load(&uses);
 	if (r < 0)
 		return r;
-	r = sd_device_enumerator_new(&enumerator);
-	if (r < 0)
-		return r;
-	r = sd_device_enumerator_add_match_subsystem(enumerator, "block", 1);
+	r = enumerate(&enumerator);
 	if (r < 0)
 		return r;
 
@@ -201,7 +219,12 @@ int disks_find(struct disk_facts *facts, size_t max, size_t *ret_n)
 
 		if (sd_device_get_sysname(device, &name) < 0 || is_excluded(name))
 			continue;
-		r = facts_read(device, &uses, &one);
+		r = sd_device_get_is_initialized(device);
+		if (r == 0) {
+			unfinished = true;
+			continue;
+		}
+		r = r < 0 ? r : facts_read(device, &uses, &one);
 		/* It went away while it was looked at. */
 		if (r == -ENOENT || r == -ENODEV)
 			continue;
@@ -215,6 +238,7 @@ int disks_find(struct disk_facts *facts, size_t max, size_t *ret_n)
 	}
 	qsort(facts, n, sizeof(facts[0]), facts_compare);
 	*ret_n = n;
+	*ret_unfinished = unfinished;
 	return 0;
 }
 
