@@ -112,7 +112,7 @@ static struct connection *free_place(struct keeper *keeper)
 	return NULL;
 }
 
-static void accept_connection(struct keeper *keeper)
+static void accept_connection(struct keeper *keeper, uint64_t now_ns)
 {
 	_cleanup_close_ int fd = -1;
 	struct connection *place;
@@ -133,14 +133,23 @@ static void accept_connection(struct keeper *keeper)
 			    CONNECTIONS_MAX);
 		return;
 	}
-	*place = (struct connection){.fd = TAKE_FD(fd), .pid = pid, .role = ROLE_PEER};
+	*place = (struct connection){
+		.fd = TAKE_FD(fd), .pid = pid, .role = ROLE_PEER, .since_ns = now_ns};
+}
+
+/* A hello alone is no sign of life: an agent that crashes at every start says it too. One that has
+ * nothing to put (its lease ran out under expiry warn) is known by staying. */
+static bool was_at_work(const struct connection *agent, uint64_t now_ns)
+{
+	return agent->works || now_ns - agent->since_ns >= AGENT_STAYS_NS;
 }
 
 static void close_connection(struct keeper *keeper, struct connection *connection, uint64_t now_ns)
 {
 	if (connection->role == ROLE_AGENT) {
 		keeper->steps.agent_fd = -1;
-		keeper->agent_gone_ns = now_ns;
+		if (was_at_work(connection, now_ns))
+			keeper->agent_gone_ns = now_ns;
 		(void)twin_send(keeper->peer.channel, TWIN_AGENT_GONE, 0, 0, -1);
 		if (keeper_phase(keeper) == PHASE_HOLDING)
 			log_info("agent %d is gone", (int)connection->pid);
@@ -238,6 +247,6 @@ void keeper_turn(struct keeper *keeper)
 		if (fds[POLL_CONNECTIONS + i].revents)
 			serve(keeper, &keeper->connections[i], now_ns);
 	if (fds[POLL_LISTEN].revents)
-		accept_connection(keeper);
+		accept_connection(keeper, now_ns);
 	keeper_run(keeper, clock_boottime_ns());
 }

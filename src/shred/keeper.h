@@ -20,6 +20,7 @@
 
 #define CONNECTIONS_MAX	 5 /* the agent, and four that ask for the status or the end */
 #define BEAT_NS		 1000000000ull
+#define AGENT_STAYS_NS	 10000000000ull /* a crash at the start comes sooner */
 #define DEADLINE_FAR_NS	 (25ull * 3600 * 1000000000) /* further ahead is a mistake */
 #define KEEPER_FRAME_MAX sizeof(struct keeper_state)
 
@@ -27,6 +28,8 @@ struct connection {
 	int fd; /* -1: free */
 	pid_t pid;
 	enum keeper_role role;
+	uint64_t since_ns; /* when it was accepted */
+	bool works;	   /* has done agent's work: KEEPER_STATE_PUT or KEEPER_DEADLINE */
 };
 
 struct keeper {
@@ -47,7 +50,7 @@ struct keeper {
 	int listen_fd;
 	struct connection connections[CONNECTIONS_MAX];
 	uint32_t agents;
-	uint64_t agent_gone_ns; /* since when there is no agent */
+	uint64_t agent_gone_ns; /* since when there is no agent, but such as never got to work */
 	int pending_slot;	/* MAP_ADD that waits for the twin; -1: none */
 
 	uint64_t deadline_ns;

@@ -58,6 +58,7 @@ static int on_state_put(struct keeper *keeper, struct request *request)
 {
 	memcpy(&keeper->state, request->frame, sizeof(keeper->state));
 	keeper->state_put = true;
+	request->from->works = true;
 	return 0;
 }
 
@@ -137,6 +138,7 @@ static int on_deadline(struct keeper *keeper, struct request *request)
 	keeper->warned = false;
 	atomic_store(&keeper->shared->end_ns,
 		     keeper->expiry == EXPIRY_SHRED ? keeper->deadline_ns : LEASE_NEVER);
+	request->from->works = true;
 	return 0;
 }
 

@@ -301,6 +301,52 @@ static void agent_gone_too_long_shreds(void **state)
 	assert_console("fault: the agent has been gone too long");
 }
 
+static void connect_again(void)
+{
+	close(agent_fd);
+	keeper_turn(keeper);
+	assert_null(keeper_agent(keeper));
+	pair(&keeper->connections[0].fd, &agent_fd);
+	keeper->connections[0].role = ROLE_PEER;
+	keeper->connections[0].since_ns = clock_boottime_ns();
+	assert_int_equal(ask_plain(KEEPER_HELLO), 0);
+}
+
+static void only_work_ends_the_absence_of_the_agent(void **state)
+{
+	struct keeper_state page = {0};
+	uint64_t gone_ns = keeper->agent_gone_ns, now_ns = clock_boottime_ns();
+
+	add_map("one", 0);
+	keeper->connections[0].since_ns = now_ns;
+	assert_int_equal(ask_plain(KEEPER_HELLO), 0);
+	for (int i = 0; i < 3; i++)
+		connect_again(); /* crashes before it has worked */
+	assert_int_equal(keeper->agent_gone_ns, gone_ns);
+
+	assert_int_equal(ask(KEEPER_STATE_PUT, &page, sizeof(page)), 0);
+	connect_again();
+	assert_true(keeper->agent_gone_ns > gone_ns);
+	gone_ns = keeper->agent_gone_ns;
+	assert_int_equal(set_deadline(now_ns + 26 * 3600 * NSEC_PER_SEC, EXPIRY_SHRED), -ERANGE);
+	connect_again();
+	assert_int_equal(keeper->agent_gone_ns, gone_ns);
+	assert_int_equal(set_deadline(now_ns + 3600 * NSEC_PER_SEC, EXPIRY_SHRED), 0);
+	connect_again();
+	assert_true(keeper->agent_gone_ns > gone_ns);
+
+	gone_ns = keeper->agent_gone_ns;
+	keeper->connections[0].since_ns -= AGENT_STAYS_NS; /* nothing to put, but it stayed */
+	connect_again();
+	assert_true(keeper->agent_gone_ns > gone_ns);
+
+	keeper->agent_gone_ns -= 60 * NSEC_PER_SEC; /* of crashes at the start */
+	close(agent_fd);
+	keeper_turn(keeper);
+	assert_int_equal(keeper->shared->reason, REASON_FAULT);
+	assert_console("fault: the agent has been gone too long");
+}
+
 static void requests_to_shred_and_to_end(void **state)
 {
 	struct keeper_shred shred = {.reason = REASON_REVOKED, .dry_run = 1};
@@ -376,7 +422,6 @@ static void stuck_twin_shreds_and_ends_petting(void **state)
 static void loop_hears_agent_and_twin(void **state)
 {
 	struct keeper_plain plain;
-	uint64_t gone_ns = keeper->agent_gone_ns;
 
 	frame_init(&plain.header, FRAME_MAGIC_KEEPER, KEEPER_HELLO, sizeof(plain));
 	assert_int_equal(datagram_send(agent_fd, &plain, sizeof(plain), -1), 0);
@@ -386,7 +431,6 @@ static void loop_hears_agent_and_twin(void **state)
 	keeper_turn(keeper);
 	assert_null(keeper_agent(keeper));
 	assert_int_equal(keeper->steps.agent_fd, -1);
-	assert_true(keeper->agent_gone_ns > gone_ns);
 
 	add_map("one", 0);
 	close(alive_fd);
@@ -410,6 +454,7 @@ int main(void)
 		cmocka_unit_test_setup(deadline_shreds, new_keeper),
 		cmocka_unit_test_setup(warning_is_one_line, new_keeper),
 		cmocka_unit_test_setup(agent_gone_too_long_shreds, new_keeper),
+		cmocka_unit_test_setup(only_work_ends_the_absence_of_the_agent, new_keeper),
 		cmocka_unit_test_setup(requests_to_shred_and_to_end, new_keeper),
 		cmocka_unit_test_setup(end_reboots, new_keeper),
 		cmocka_unit_test_setup(closing_receipt_counts, new_keeper),
