@@ -273,6 +273,9 @@ void keeper_map_done(struct keeper *keeper, unsigned slot, int status)
 	if (keeper->pending_slot != (int)slot)
 		return;
 	keeper->pending_slot = -1;
+	/* A shred has asked its maps already: this one must not be made. */
+	if (status == 0 && keeper_phase(keeper) != PHASE_HOLDING)
+		status = -EBUSY;
 	if (status == 0)
 		shared_map_publish(keeper->shared, slot);
 	if (!agent)

@@ -192,6 +192,18 @@ static void map_counts_once_both_have_a_thread(void **state)
 	assert_int_equal(shared_map_count(keeper->shared), 0);
 }
 
+static void map_that_comes_after_a_shred_began_is_refused(void **state)
+{
+	struct keeper_map map = a_map("emberlock-data-s0");
+
+	say_hello();
+	assert_int_equal(send_frame(KEEPER_MAP_ADD, &map, sizeof(map)), 0);
+	keeper_shred(keeper, REASON_REVOKED, clock_boottime_ns());
+	keeper_map_done(keeper, 0, 0);
+	assert_int_equal(receive(KEEPER_MAP_ADD, NULL), -EBUSY);
+	assert_int_equal(shared_map_count(keeper->shared), 0);
+}
+
 static void bad_maps_are_refused(void **state)
 {
 	struct keeper_map map;
@@ -449,6 +461,7 @@ int main(void)
 		cmocka_unit_test_setup(state_page_is_kept_for_the_agent_alone, new_keeper),
 		cmocka_unit_test_setup(boot_key_is_handed_out_until_erased, new_keeper),
 		cmocka_unit_test_setup(map_counts_once_both_have_a_thread, new_keeper),
+		cmocka_unit_test_setup(map_that_comes_after_a_shred_began_is_refused, new_keeper),
 		cmocka_unit_test_setup(bad_maps_are_refused, new_keeper),
 		cmocka_unit_test_setup(deadlines_that_make_no_sense_are_refused, new_keeper),
 		cmocka_unit_test_setup(deadline_shreds, new_keeper),
