@@ -42,7 +42,7 @@ static void look(struct agent *a)
 	if (p->rtc < 0)
 		return;
 	if (rtc_read(p->rtc, &rtc_s) == 0)
-		result = drift_look(&p->drift, rtc_s, now);
+		result = drift_look(&p->drift, rtc_s, (int64_t)clock_realtime_s(), now);
 	agent_timer(a, &p->timer,
 		    now + (result == DRIFT_SUSPECTED ? DRIFT_CONFIRM_NS : DRIFT_LOOK_NS), on_look);
 	if (result != DRIFT_PAUSE)

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tells a hypervisor's pause from two clocks. */
+/* Tells a hypervisor's pause from three clocks. */
 #include "core/drift.h"
 
-enum drift_result drift_look(struct drift *drift, int64_t rtc_s, uint64_t boottime_ns)
+#include <stdlib.h>
+
+enum drift_result drift_look(struct drift *drift, int64_t rtc_s, int64_t realtime_s,
+			     uint64_t boottime_ns)
 {
 	int64_t difference = rtc_s * 1000 - (int64_t)(boottime_ns / 1000000);
-	bool grew = drift->known && difference - drift->difference_ms > DRIFT_LIMIT_MS;
+	bool agrees = llabs(rtc_s - realtime_s) * 1000 <= DRIFT_LIMIT_MS;
+	bool grew = drift->known && difference - drift->difference_ms > DRIFT_LIMIT_MS && !agrees;
 	bool confirmed = grew && drift->suspected;
 
 	drift->suspected = grew && !confirmed;

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Did the hypervisor stop us? No guest clock counts a pause, the machine's RTC does. Pure.
  *
+ * A write to the RTC moves it too: the kernel's, once a time service has set the clock, and
+ * hwclock's. It makes the RTC agree with CLOCK_REALTIME, from which a pause parts it.
+ *
  * The RTC tells whole seconds, so the difference between it and the boot clock moves by up to one
  * second without any pause: only growth of more than two counts, and only where a second look
  * confirms it (a set clock in mid-step does not). */
@@ -20,6 +23,7 @@ struct drift {
 	int64_t difference_ms; /* RTC − boot clock, at the last look that was no suspicion */
 };
 
-/* One look: RTC_S in seconds since any epoch, BOOTTIME_NS beside it. DRIFT_SUSPECTED asks for the
+/* One look: RTC_S and REALTIME_S in seconds since 1970, BOOTTIME_NS beside them. DRIFT_SUSPECTED asks for the
  * next look after DRIFT_CONFIRM_NS; DRIFT_PAUSE is told once for a pause. */
-enum drift_result drift_look(struct drift *drift, int64_t rtc_s, uint64_t boottime_ns);
+enum drift_result drift_look(struct drift *drift, int64_t rtc_s, int64_t realtime_s,
+			     uint64_t boottime_ns);
