@@ -112,31 +112,6 @@ static struct connection *free_place(struct keeper *keeper)
 	return NULL;
 }
 
-static void accept_connection(struct keeper *keeper, uint64_t now_ns)
-{
-	_cleanup_close_ int fd = -1;
-	struct connection *place;
-	pid_t pid = 0;
-	int r;
-
-	fd = accept4(keeper->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0)
-		return;
-	r = check_peer(keeper, fd, &pid);
-	if (r < 0) {
-		log_errno(r, "a connection was refused: its peer is not root of this system");
-		return;
-	}
-	place = free_place(keeper);
-	if (!place) {
-		log_warning("a connection of process %d was refused: all %d are taken", (int)pid,
-			    CONNECTIONS_MAX);
-		return;
-	}
-	*place = (struct connection){
-		.fd = TAKE_FD(fd), .pid = pid, .role = ROLE_PEER, .since_ns = now_ns};
-}
-
 /* A hello alone is no sign of life: an agent that crashes at every start says it too. One that has
  * nothing to put (its lease ran out under expiry warn) is known by staying. */
 static bool was_at_work(const struct connection *agent, uint64_t now_ns)
@@ -158,6 +133,47 @@ static void close_connection(struct keeper *keeper, struct connection *connectio
 	(void)shutdown(connection->fd, SHUT_RDWR);
 	close(connection->fd);
 	*connection = (struct connection){.fd = -1};
+}
+
+/* Those that idle must shut out neither a new agent nor the orderly end. At most one is the agent,
+ * so that there is one to close. */
+static struct connection *make_place(struct keeper *keeper, uint64_t now_ns)
+{
+	struct connection *place = free_place(keeper), *oldest = NULL;
+
+	if (place)
+		return place;
+	for (unsigned i = 0; i < CONNECTIONS_MAX; i++) {
+		struct connection *connection = &keeper->connections[i];
+
+		if (connection->role == ROLE_PEER &&
+		    (!oldest || connection->since_ns < oldest->since_ns))
+			oldest = connection;
+	}
+	log_warning("the connection of process %d is closed: all %d are taken, it is the oldest",
+		    (int)oldest->pid, CONNECTIONS_MAX);
+	close_connection(keeper, oldest, now_ns);
+	return oldest;
+}
+
+static void accept_connection(struct keeper *keeper, uint64_t now_ns)
+{
+	_cleanup_close_ int fd = -1;
+	struct connection *place;
+	pid_t pid = 0;
+	int r;
+
+	fd = accept4(keeper->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0)
+		return;
+	r = check_peer(keeper, fd, &pid);
+	if (r < 0) {
+		log_errno(r, "a connection was refused: its peer is not root of this system");
+		return;
+	}
+	place = make_place(keeper, now_ns);
+	*place = (struct connection){
+		.fd = TAKE_FD(fd), .pid = pid, .role = ROLE_PEER, .since_ns = now_ns};
 }
 
 static void serve(struct keeper *keeper, struct connection *connection, uint64_t now_ns)
