@@ -55,5 +55,8 @@ struct peer_watch {
 	unsigned long beat;
 	unsigned missed;
 };
-#define PEER_MISSED_MAX 10
+/* Many: an emulated or overcommitted machine starves one process for seconds and not the other. But
+ * the watchdog of 30 s was petted up to 8.5 s before a primary stands still (a quarter of its time
+ * and a beat), and a shred by the twin should be over before it resets the machine. */
+#define PEER_MISSED_MAX 15
 bool peer_is_stuck(struct peer_watch *watch, unsigned long beat);
