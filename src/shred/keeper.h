@@ -20,7 +20,7 @@
 
 #define CONNECTIONS_MAX	 5 /* the agent, and four that ask for the status or the end */
 #define BEAT_NS		 1000000000ull
-#define AGENT_STAYS_NS	 10000000000ull /* a crash at the start comes sooner */
+#define AGENT_STAYS_NS	 10000000000ull		     /* a crash at the start comes sooner */
 #define DEADLINE_FAR_NS	 (25ull * 3600 * 1000000000) /* further ahead is a mistake */
 #define KEEPER_FRAME_MAX sizeof(struct keeper_state)
 
