@@ -34,6 +34,8 @@ static inline int serve(int to)
 	sd_event *event;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* As the program does: a client that hangs up is no signal. */
+	signal(SIGPIPE, SIG_IGN);
 	if (sd_event_new(&event) < 0 || manager_new(event, &options, &manager) < 0)
 		return 1;
 	manager_address(manager, false, addresses[0]);
