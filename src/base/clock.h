@@ -9,5 +9,5 @@
 
 /* CLOCK_BOOTTIME in ns: counts suspend, has no steps. The clock of every deadline in the VM. */
 uint64_t clock_boottime_ns(void);
-/* CLOCK_REALTIME in seconds since 1970: for what people read, never for a decision. */
+/* CLOCK_REALTIME in seconds since 1970: for what people read, and beside the RTC; no deadline comes of it. */
 uint64_t clock_realtime_s(void);
