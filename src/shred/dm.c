@@ -30,19 +30,22 @@ static struct dm_ioctl *request(struct dm_buffer *buffer, const char *name, uint
 	return head;
 }
 
-/* A stop (SIGSTOP cannot be blocked) ends the wait of a suspend early: go on with it. */
+/* A stop (SIGSTOP cannot be blocked) ends the wait of a suspend early: go on with it. A positive
+ * result is what a message gets that no target took, since the map has no live table yet
+ * (drivers/md/dm-ioctl.c, target_message()): a key may be in the inactive one. */
 static int submit(int fd, unsigned long number, struct dm_ioctl *head)
 {
 	uint32_t flags = head->flags;
 	uint32_t data_size = head->data_size;
+	int r;
 
-	while (ioctl(fd, number, head) < 0) {
+	while ((r = ioctl(fd, number, head)) < 0) {
 		if (errno != EINTR)
 			return -errno;
 		head->flags = flags;
 		head->data_size = data_size;
 	}
-	return 0;
+	return r == 0 ? 0 : -ENOMSG;
 }
 
 int dm_suspend(int fd, struct dm_buffer *buffer, const char *name)

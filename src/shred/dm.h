@@ -17,11 +17,13 @@ struct dm_buffer {
 /* Waits for I/O in flight, but neither flushes nor freezes file systems; new I/O queues up. */
 int dm_suspend(int fd, struct dm_buffer *buffer, const char *name);
 
-/* "key wipe" to the crypt target at sector 0. Works only on a suspended map. */
+/* "key wipe" to the crypt target at sector 0. Works only on a suspended map; -ENOMSG where the map
+ * has no live table. */
 int dm_key_wipe(int fd, struct dm_buffer *buffer, const char *name);
 
 /* Loads a table of one error target and makes it live: what waits on the map fails with EIO, and
- * the table before, with its key if it still has one, is destroyed. */
+ * the table before, with its key if it still has one, is destroyed; so is one that was loaded and
+ * never made live. */
 int dm_swap_to_error(int fd, struct dm_buffer *buffer, const char *name, uint64_t length_sectors);
 
 /* Destroys the key of NAME: suspend, then wipe; where either is refused, by the swap to error. */

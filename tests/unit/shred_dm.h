@@ -57,6 +57,8 @@ static inline int dm_answer(unsigned long number, struct dm_ioctl *head)
 		return dm_fails(ENXIO);
 	if (strstr(head->name, "linear") && number == DM_TARGET_MSG)
 		return dm_fails(EINVAL);
+	if (strstr(head->name, "tableless") && number == DM_TARGET_MSG)
+		return 2; /* as Linux does */
 	if (strstr(head->name, "hopeless") && (number == DM_TARGET_MSG || number == DM_TABLE_LOAD))
 		return dm_fails(EINVAL);
 	if (strstr(head->name, "stalled") && dm_is_suspend(number, head))

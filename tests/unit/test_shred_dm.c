@@ -103,6 +103,17 @@ static void destroys_by_swap_where_wipe_is_refused(void **state)
 	assert_int_equal(dm_calls[3].number, DM_DEV_SUSPEND);
 }
 
+/* Its table, with the key, is loaded and not live yet: nobody takes the message. */
+static void destroys_by_swap_where_no_table_is_live(void **state)
+{
+	assert_int_equal(dm_key_wipe(DM_FD, &buffer, "tableless"), -ENOMSG);
+	atomic_store(&dm_n_calls, 0);
+	assert_int_equal(dm_destroy_key(DM_FD, &buffer, "tableless", 8), 0);
+	assert_int_equal(dm_n_calls, 4);
+	assert_int_equal(dm_calls[2].number, DM_TABLE_LOAD);
+	assert_int_equal(dm_calls[3].number, DM_DEV_SUSPEND);
+}
+
 static void says_what_it_cannot_destroy(void **state)
 {
 	assert_int_equal(dm_destroy_key(DM_FD, &buffer, "absent", 8), -ENXIO);
@@ -120,6 +131,7 @@ int main(void)
 		cmocka_unit_test_setup(stop_does_not_end_a_suspend, reset),
 		cmocka_unit_test_setup(destroys_by_suspend_and_wipe, reset),
 		cmocka_unit_test_setup(destroys_by_swap_where_wipe_is_refused, reset),
+		cmocka_unit_test_setup(destroys_by_swap_where_no_table_is_live, reset),
 		cmocka_unit_test_setup(says_what_it_cannot_destroy, reset),
 	};
 
