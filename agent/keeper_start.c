@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <sched.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
@@ -18,16 +17,7 @@
 #include "base/io.h"
 #include "base/lock.h"
 #include "base/log.h"
-
-/* Every signal is blocked in every thread: none may end a suspend, and an orderly end is a request
- * on the socket. What the kernel forces (SIGKILL, a fault) is the twin's business. */
-static int block_signals(void)
-{
-	sigset_t all;
-
-	sigfillset(&all);
-	return sigprocmask(SIG_SETMASK, &all, NULL) < 0 ? -errno : 0;
-}
+#include "shred/signals.h"
 
 static int set_oom_score(void)
 {
@@ -57,9 +47,9 @@ int start_harden(void)
 	int r;
 
 	make_log_nonblocking();
-	r = block_signals();
-	if (r < 0)
-		return log_errno(r, "cannot block signals");
+	/* In every thread: none may end a suspend, and an orderly end is a request on the socket.
+	 * What the kernel forces (SIGKILL, a fault) is the twin's business. */
+	signals_block(NULL);
 	r = set_oom_score();
 	if (r < 0)
 		return log_errno(r, "cannot set oom_score_adj to -1000 (CAP_SYS_RESOURCE)");
