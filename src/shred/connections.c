@@ -230,6 +230,9 @@ static void choose_fds(struct keeper *keeper, struct pollfd *fds)
 {
 	/* No one new during a shred: to look at a peer is to open files. */
 	bool accepting = keeper_phase(keeper) != PHASE_SHREDDING;
+	/* The agent talks to the process that shreds; its requests come one by one. */
+	bool hears_agent =
+		atomic_load(&keeper->shared->owner) != PROCESS_TWIN && keeper->pending_slot < 0;
 
 	fds[POLL_LISTEN] = (struct pollfd){accepting ? keeper->listen_fd : -1, POLLIN, 0};
 	fds[POLL_TWIN] =
@@ -238,9 +241,9 @@ static void choose_fds(struct keeper *keeper, struct pollfd *fds)
 	fds[POLL_DONE] = (struct pollfd){keeper->steps.done_fd, POLLIN, 0};
 	for (unsigned i = 0; i < CONNECTIONS_MAX; i++) {
 		struct connection *connection = &keeper->connections[i];
-		bool waits = connection->role == ROLE_AGENT && keeper->pending_slot >= 0;
+		bool hears = connection->role != ROLE_AGENT || hears_agent;
 
-		fds[POLL_CONNECTIONS + i] = (struct pollfd){waits ? -1 : connection->fd, POLLIN, 0};
+		fds[POLL_CONNECTIONS + i] = (struct pollfd){hears ? connection->fd : -1, POLLIN, 0};
 	}
 }
 

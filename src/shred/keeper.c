@@ -2,6 +2,7 @@
 /* What time and the twin bring to the keeper: heartbeat, deadline, absence of the agent. */
 #include "shred/keeper.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -91,12 +92,22 @@ static void hold(struct keeper *keeper, uint64_t now_ns)
 	}
 }
 
+/* The agent waits for its map, and the twin that is asked for it may be dead or stuck: an agent
+ * that is not answered signs no receipt. */
+static void refuse_pending(struct keeper *keeper)
+{
+	if (keeper->pending_slot >= 0)
+		keeper_map_done(keeper, (unsigned)keeper->pending_slot, -EBUSY);
+}
+
 void keeper_run(struct keeper *keeper, uint64_t now_ns)
 {
 	if (now_ns >= keeper->beat_ns)
 		beat(keeper, now_ns);
 	if (keeper_phase(keeper) == PHASE_HOLDING)
 		hold(keeper, now_ns);
+	if (keeper_phase(keeper) != PHASE_HOLDING)
+		refuse_pending(keeper);
 	steps_run(&keeper->steps, now_ns);
 }
 

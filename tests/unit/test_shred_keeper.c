@@ -204,6 +204,43 @@ static void map_that_comes_after_a_shred_began_is_refused(void **state)
 	assert_int_equal(shared_map_count(keeper->shared), 0);
 }
 
+/* The twin dies instead of answering: the agent must be free to sign the receipt. */
+static void map_that_waits_for_a_dead_twin_is_refused(void **state)
+{
+	struct keeper_map map = a_map("emberlock-data-s0");
+	struct keeper_receipt_sent sent = {.kind = RECEIPT_CLOSING};
+
+	say_hello();
+	assert_int_equal(send_frame(KEEPER_MAP_ADD, &map, sizeof(map)), 0);
+	close(alive_fd);
+	keeper_turn(keeper);
+	assert_int_equal(receive(KEEPER_MAP_ADD, NULL), -EBUSY);
+	assert_int_equal(shared_map_count(keeper->shared), 0);
+	receive_report(RECEIPT_KEYS);
+	receive_report(RECEIPT_CLOSING);
+
+	frame_init(&sent.header, FRAME_MAGIC_KEEPER, KEEPER_RECEIPT_SENT, sizeof(sent));
+	assert_int_equal(datagram_send(agent_fd, &sent, sizeof(sent), -1), 0);
+	keeper_turn(keeper);
+	assert_true(keeper->steps.receipt_sent);
+}
+
+/* What the agent says then is for the twin, which has the connection too. */
+static void agent_is_left_to_a_twin_that_shreds(void **state)
+{
+	struct keeper_plain plain;
+
+	say_hello();
+	atomic_store(&keeper->shared->owner, PROCESS_TWIN);
+	frame_init(&plain.header, FRAME_MAGIC_KEEPER, KEEPER_STATUS, sizeof(plain));
+	assert_int_equal(datagram_send(agent_fd, &plain, sizeof(plain), -1), 0);
+	keeper->beat_ns = 0; /* no turn waits */
+	keeper_turn(keeper);
+	assert_silence();
+	assert_int_equal(datagram_receive(keeper->connections[0].fd, &plain, sizeof(plain), NULL),
+			 sizeof(plain));
+}
+
 static void bad_maps_are_refused(void **state)
 {
 	struct keeper_map map;
@@ -462,6 +499,8 @@ int main(void)
 		cmocka_unit_test_setup(boot_key_is_handed_out_until_erased, new_keeper),
 		cmocka_unit_test_setup(map_counts_once_both_have_a_thread, new_keeper),
 		cmocka_unit_test_setup(map_that_comes_after_a_shred_began_is_refused, new_keeper),
+		cmocka_unit_test_setup(map_that_waits_for_a_dead_twin_is_refused, new_keeper),
+		cmocka_unit_test_setup(agent_is_left_to_a_twin_that_shreds, new_keeper),
 		cmocka_unit_test_setup(bad_maps_are_refused, new_keeper),
 		cmocka_unit_test_setup(deadlines_that_make_no_sense_are_refused, new_keeper),
 		cmocka_unit_test_setup(deadline_shreds, new_keeper),
