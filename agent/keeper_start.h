@@ -12,7 +12,7 @@ int start_harden(void);
 int start_open(struct keeper *keeper);
 /* Threads of one process. */
 int start_threads(struct keeper *keeper, enum process self);
-/* Forks the twin and waits until it is ready. */
+/* Forks the twin, waits until it is ready, and makes all pages this process's own again. */
 int start_twin(struct keeper *keeper);
 
 /* sd_notify(3)'s protocol: sends TEXT to $NOTIFY_SOCKET, if there is one. */

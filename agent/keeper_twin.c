@@ -26,6 +26,8 @@ static noreturn void twin_main(struct keeper *keeper)
 	close(keeper->listen_fd);
 	/* Memory locks are not inherited. */
 	r = process_lock();
+	secret_touch(&keeper->boot_key);
+	secret_touch(&keeper->identity);
 	if (r == 0)
 		r = start_threads(keeper, PROCESS_TWIN);
 	if (twin_send(keeper->peer.channel, TWIN_READY, 0, r, -1) < 0 || r < 0)
@@ -84,5 +86,10 @@ int start_twin(struct keeper *keeper)
 		r = wait_until_ready(&keeper->peer);
 	if (r < 0)
 		return log_errno(r, "cannot start the keeper's second process");
+	/* The fork has made every private page copy-on-write. To lock them once more takes them
+	 * back now, so that a shred takes no page fault. */
+	r = process_lock();
+	if (r < 0)
+		return log_errno(r, "cannot lock all memory (CAP_IPC_LOCK, LimitMEMLOCK=)");
 	return 0;
 }

@@ -20,5 +20,9 @@ struct secret {
  * size, locked. Any other failure is returned: -EPERM is a sandbox, not an old kernel. */
 int secret_new(size_t size, bool require_secret_memory, struct secret *ret_secret);
 
+/* Brings the page into a process that has just been forked: mlockall(2) leaves secret memory out, and
+ * a wipe must find it there. */
+void secret_touch(const struct secret *secret);
+
 /* Overwrites the bytes for all who map them. The mapping and the descriptor stay. */
 void secret_wipe(struct secret *secret);

@@ -75,6 +75,39 @@ static void wipe_is_seen_by_all(void **state)
 	done(&secret);
 }
 
+/* Bit 63 of the page's entry; proc(5). */
+static bool is_present(const void *page)
+{
+	uint64_t entry = 0;
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+
+	if (pread(fd, &entry, 8, (off_t)((uintptr_t)page / 4096 * 8)) != 8)
+		_exit(2);
+	close(fd);
+	return entry >> 63 != 0;
+}
+
+static void fork_finds_it_there(void **state)
+{
+	struct secret secret;
+	int status;
+	pid_t pid;
+
+	memfd_secret_error = 0;
+	assert_int_equal(secret_new(64, false, &secret), 0);
+	assert_true(is_present(secret.bytes));
+	pid = fork();
+	if (pid == 0) {
+		if (is_present(secret.bytes)) /* the control: it is not by itself */
+			_exit(3);
+		secret_touch(&secret);
+		_exit(is_present(secret.bytes) ? 0 : 4);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	done(&secret);
+}
+
 static void old_kernel_gets_sealed_locked_memory(void **state)
 {
 	struct secret secret;
@@ -108,6 +141,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(is_random_and_of_its_size),
 		cmocka_unit_test(wipe_is_seen_by_all),
+		cmocka_unit_test(fork_finds_it_there),
 		cmocka_unit_test(old_kernel_gets_sealed_locked_memory),
 		cmocka_unit_test(what_is_refused),
 	};
