@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -57,6 +58,12 @@ int start_harden(void)
 	if (sched_setscheduler(0, SCHED_RR, &priority) < 0)
 		log_warning("no real-time priority: %s (CAP_SYS_NICE, RestrictRealtime=)",
 			    strerror(errno));
+
+	/* What the kernel allocates for a call of ours, a datagram's buffer say, must not wait for
+	 * pages to reach a disk: with a swap volume suspended they do not. Both processes and all
+	 * threads inherit it. */
+	if (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) < 0)
+		log_warning("memory may wait for disks: %s (CAP_SYS_RESOURCE)", strerror(errno));
 
 	/* The little that libc allocates for threads: one arena, grown by pages. What libc's own
 	 * start left over goes back. */
