@@ -110,17 +110,6 @@ size_t route_body_size(enum route route)
 	return size_of(sizes, ELEMENTSOF(sizes), route);
 }
 
-size_t route_answer_size(enum route route)
-{
-	static const uint32_t sizes[ROUTE__MAX] = {
-		[ROUTE_BOOT] = TOKEN_SIZE,
-		[ROUTE_LEASE] = TOKEN_SIZE,
-		[ROUTE_SIGNING_KEYS] = SIGNING_KEYS_SIZE,
-	};
-
-	return size_of(sizes, ELEMENTSOF(sizes), route);
-}
-
 void frame_init(struct frame_header *header, uint32_t magic, uint16_t type, uint32_t size)
 {
 	*header = (struct frame_header){.magic = magic, .type = type, .size = size};

@@ -144,7 +144,6 @@ enum route { ROUTE_BOOT = 1, ROUTE_LEASE, ROUTE_RECEIPT, ROUTE_SIGNING_KEYS, ROU
  * RECEIPT_SIZE, 0 (GET). Answers with 200: TOKEN_SIZE, TOKEN_SIZE, 0, SIGNING_KEYS_SIZE. */
 const char *route_path(enum route route);
 size_t route_body_size(enum route route);
-size_t route_answer_size(enum route route);
 
 enum watchdog_frame {
 	WATCHDOG_REQUEST = 1, /* agent → watchdog: watchdog_message; a new one of the same route

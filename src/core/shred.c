@@ -2,7 +2,6 @@
 /* The order and the budgets of a shred. */
 #include "core/shred.h"
 
-#include "base/cleanup.h"
 #include "core/lease.h"
 
 static const uint64_t budgets[SHRED_STEP__MAX] = {
@@ -10,19 +9,6 @@ static const uint64_t budgets[SHRED_STEP__MAX] = {
 	[SHRED_BLOCKED_IO] = SHRED_IO_BUDGET_NS,
 	[SHRED_RECEIPT] = SHRED_RECEIPT_BUDGET_NS,
 };
-
-const char *shred_step_name(enum shred_step step)
-{
-	static const char *const names[SHRED_STEP__MAX] = {
-		[SHRED_IDLE] = "idle",
-		[SHRED_KEYS] = "keys",
-		[SHRED_BLOCKED_IO] = "blocked I/O",
-		[SHRED_RECEIPT] = "receipt",
-		[SHRED_POWER] = "power",
-	};
-
-	return step < ELEMENTSOF(names) ? names[step] : "unknown";
-}
 
 static bool is_running(const struct shred *shred)
 {
@@ -81,12 +67,10 @@ static enum shred_action on_done(struct shred *shred, const struct shred_event *
 {
 	if (shred->step == SHRED_RECEIPT)
 		return SHRED_DO_NOTHING;
-	if (shred->step == SHRED_KEYS) {
-		shred->complete = event->complete;
+	if (shred->step == SHRED_KEYS)
 		shred->keys_gone_ns = event->complete ? now_ns : 0;
-	} else {
+	else
 		shred->blocked_io_ns = now_ns;
-	}
 	return advance(shred, now_ns);
 }
 

@@ -28,15 +28,14 @@ enum shred_step {
 	SHRED_POWER,
 	SHRED_STEP__MAX
 };
-const char *shred_step_name(enum shred_step step);
 
 struct shred {
 	enum shred_step step;
 	enum reason reason;
 	uint64_t start_ns, step_ns; /* when the shred and the step began */
-	uint64_t keys_gone_ns, blocked_io_ns;
+	uint64_t keys_gone_ns;	    /* 0: not every segment is wiped or absent */
+	uint64_t blocked_io_ns;
 	bool receipt_wanted; /* an agent is connected: wait for it within its budget */
-	bool complete;	     /* every segment wiped or absent */
 };
 
 enum shred_event_type {

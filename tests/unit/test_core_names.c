@@ -6,7 +6,6 @@
 #include "core/lease.h"
 #include "core/message.h"
 #include "core/plan.h"
-#include "core/shred.h"
 #include "unit.h"
 
 #define NAMER(function)                                                                            \
@@ -21,7 +20,6 @@ NAMER(volume_use_name)
 NAMER(volume_state_name)
 NAMER(lease_state_name)
 NAMER(lease_rejection_name)
-NAMER(shred_step_name)
 NAMER(plan_refusal_name)
 
 /* Each value in range has a name of its own; none out of range reads past a table. */
@@ -38,7 +36,6 @@ static void each_has_its_own(void **state)
 		{volume_state_name_of, 0, VOLUME_STATE__MAX},
 		{lease_state_name_of, 0, LEASE_STATE__MAX},
 		{lease_rejection_name_of, 0, LEASE_REJECT__MAX},
-		{shred_step_name_of, 0, SHRED_STEP__MAX},
 		{plan_refusal_name_of, 0, PLAN_REFUSAL__MAX},
 	};
 
