@@ -20,14 +20,25 @@
 #include "base/log.h"
 #include "shred/signals.h"
 
-static int set_oom_score(void)
+static int write_setting(const char *path, const char *text)
 {
-	static const char score[] = "-1000";
-	_cleanup_close_ int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
-	return fd_write_full(fd, score, sizeof(score) - 1);
+	return fd_write_full(fd, text, strlen(text));
+}
+
+/* A locked page that compaction moves leaves a copy, which no wipe reaches. Secret memory is never
+ * moved; a plain memfd is, and so is what the agent derives from it. */
+static void keep_pages_in_place(void)
+{
+	int r = write_setting("/proc/sys/vm/compact_unevictable_allowed", "0");
+
+	if (r < 0 && r != -ENOENT) /* a kernel that does not compact */
+		log_warning("locked pages may be moved and leave copies: %s "
+			    "(vm.compact_unevictable_allowed)",
+			    strerror(-r));
 }
 
 /* A journal that stands still must not stop the keeper. Other kinds of descriptor are left as they
@@ -51,7 +62,7 @@ int start_harden(void)
 	/* In every thread: none may end a suspend, and an orderly end is a request on the socket.
 	 * What the kernel forces (SIGKILL, a fault) is the twin's business. */
 	signals_block(NULL);
-	r = set_oom_score();
+	r = write_setting("/proc/self/oom_score_adj", "-1000");
 	if (r < 0)
 		return log_errno(r, "cannot set oom_score_adj to -1000 (CAP_SYS_RESOURCE)");
 	/* Ahead of whatever loads the machine when keys must go. */
@@ -70,6 +81,7 @@ int start_harden(void)
 	(void)mallopt(M_ARENA_MAX, 1);
 	(void)mallopt(M_TOP_PAD, 0);
 	(void)malloc_trim(0);
+	keep_pages_in_place();
 	/* Where this fails the lock below may still succeed, by CAP_IPC_LOCK. */
 	(void)setrlimit(RLIMIT_MEMLOCK, &unlimited);
 	r = process_lock();
