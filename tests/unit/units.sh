@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# The units: systemd finds nothing to say about them, and their exposure is what the manual page says.
+# The units: systemd finds nothing to say about them, their exposure is what the manual page says, and each line
+# that stays open has its reason there.
 set -euo pipefail
 
 top=$(readlink -f "$(dirname "$0")/../..")
@@ -52,10 +53,32 @@ exposure() {
 	[ "$said" = "${score:-unknown}" ] || fail "$1: exposure is $score, emberlock-units(7) says '$said'"
 }
 
+# Each line that stays open is named where the page speaks of the unit. Capabilities, which systemd writes as
+# groups, are left to the reader.
+reasons() {
+	local short=${1#emberlock-} lines setting name detail
+
+	short=${short%.service}
+	lines=$(grep -E "^\.It Em (.*\b$short\b|all\b)" "$top/man/emberlock-units.7")
+	while IFS= read -r setting; do
+		name=${setting%%=*}= detail=${setting#*=}
+		case $setting in
+		CapabilityBoundingSet=*) continue ;;
+		*=~*) detail=${detail#\~} ;;
+		*) detail= ;;
+		esac
+		# "AF_(INET|INET6)": the first stands for both.
+		detail=${detail/(/} detail=${detail%%|*}
+		grep -F -- "$name" <<<"$lines" | grep -qF -- "$detail" ||
+			fail "$1: emberlock-units(7) has no reason for $setting"
+	done < <(systemd-analyze security --offline=true --no-pager --root="$root" "$1" 2>/dev/null |
+		sed -n 's/^✗ \([^ ]*\) .*/\1/p')
+}
+
 stage
 for unit in "$top"/units/emberlock-*.{service,target}; do
 	name=${unit##*/}
 	verify "$name"
-	case $name in *.service) exposure "$name" ;; esac
+	case $name in *.service) exposure "$name" && reasons "$name" ;; esac
 done
 exit $status
