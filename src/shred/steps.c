@@ -170,8 +170,9 @@ static void go_off(struct steps *steps, uint64_t now_ns)
 	}
 	console_say(steps->console,
 		    "power is not armed (no %s on the kernel command line): "
-		    "this machine would now %s; it stays on, with no keys",
-		    POWER_ARMED_WORD, verb == POWER_REBOOT ? "reboot" : "power off");
+		    "this machine would now %s; it stays on, with %s",
+		    POWER_ARMED_WORD, verb == POWER_REBOOT ? "reboot" : "power off",
+		    all_wiped(steps) ? "no keys" : "keys that could not be wiped");
 	freezer_thaw(steps->freezer);
 	atomic_store(&steps->shared->wiped, 1);
 }

@@ -196,12 +196,22 @@ static void unarmed_stays_wiped(void **state)
 	add_map("one", 0);
 	begin(REASON_OPERATOR);
 	run_until(SHRED_POWER);
-	assert_console("power is not armed (no emberlock.power=armed on the kernel command line)");
+	assert_console("power is not armed (no emberlock.power=armed on the kernel command line): "
+		       "this machine would now power off; it stays on, with no keys\n");
 	assert_true(both_secrets_are(false, false));
 	assert_int_equal(keeper_phase(keeper), PHASE_WIPED);
 	assert_int_equal(steps_next(&keeper->steps), LEASE_NEVER);
 	assert_int_equal(power_asked.resets, 0);
 	assert_false(steps_begin(&keeper->steps, REASON_FAULT, POWER_OFF, true, 1));
+}
+
+static void unarmed_claims_no_more_than_it_did(void **state)
+{
+	keeper->power.armed = false;
+	add_map("hopeless", 0);
+	begin(REASON_OPERATOR);
+	run_until(SHRED_POWER);
+	assert_console("it stays on, with keys that could not be wiped\n");
 }
 
 static void one_process_shreds(void **state)
@@ -268,6 +278,7 @@ int main(void)
 		cmocka_unit_test_setup(agent_that_is_gone_is_not_waited_for, new_keeper),
 		cmocka_unit_test_setup(agent_that_reads_nothing_is_not_waited_for, new_keeper),
 		cmocka_unit_test_setup(unarmed_stays_wiped, new_keeper),
+		cmocka_unit_test_setup(unarmed_claims_no_more_than_it_did, new_keeper),
 		cmocka_unit_test_setup(one_process_shreds, new_keeper),
 		cmocka_unit_test_setup(take_over_keeps_what_was_begun, new_keeper),
 		cmocka_unit_test_setup(cut_short_goes_straight_off, new_keeper),
