@@ -42,6 +42,8 @@ static void destroy_key(void *argument)
 	/* By the process that this one has taken over from. */
 	if (atomic_load(&map->fate) == SEGMENT_WIPED)
 		return;
+	/* It may have been absent at step 1 and be there now: that counts until it is wiped. */
+	atomic_store(&map->fate, SEGMENT_UNWIPED);
 	note_fate(segment,
 		  dm_destroy_key(segment->dm_fd, &segment->buffer, map->name, map->length_sectors));
 }

@@ -144,6 +144,27 @@ static void late_map_dies_too(void **state)
 	assert_true(report.keys_gone_ns > gone_ns);
 }
 
+/* It was absent at step 1: that is no longer true, whatever becomes of it. */
+static void late_map_that_is_not_wiped_is_unwiped(void **state)
+{
+	static const char *const names[] = {"late-hopeless", "late-stalled"};
+	struct keeper_report report;
+
+	for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+		new_keeper(state);
+		add_map(names[i], 0);
+		say_hello();
+		begin(REASON_REVOKED);
+		run_until(SHRED_RECEIPT);
+		report = receive_report(RECEIPT_KEYS);
+		assert_int_equal(report.segments[0].fate, SEGMENT_ABSENT);
+		report = receive_report(RECEIPT_CLOSING);
+		assert_int_equal(report.segments[0].fate, SEGMENT_UNWIPED);
+		assert_int_equal(report.keys_gone_ns, 0);
+	}
+	sem_post(&dm_release);
+}
+
 static void hopeless_map_is_unwiped(void **state)
 {
 	struct keeper_report report;
@@ -273,6 +294,7 @@ int main(void)
 		cmocka_unit_test_setup(whole_with_receipt, new_keeper),
 		cmocka_unit_test_setup(stalled_disk_stops_nothing, new_keeper),
 		cmocka_unit_test_setup(late_map_dies_too, new_keeper),
+		cmocka_unit_test(late_map_that_is_not_wiped_is_unwiped),
 		cmocka_unit_test_setup(hopeless_map_is_unwiped, new_keeper),
 		cmocka_unit_test_setup(without_agent_no_receipt_is_waited_for, new_keeper),
 		cmocka_unit_test_setup(agent_that_is_gone_is_not_waited_for, new_keeper),
