@@ -124,6 +124,9 @@ static void start_watchdog(struct keeper *keeper)
 	if (r < 0)
 		log_warning("Watchdog=%s: there is no watchdog below the keeper: %s",
 			    config->watchdog, strerror(-r));
+	else if (keeper->watchdog.timeout_ms / 1000 != config->watchdog_ms / 1000)
+		log_warning("WatchdogSec=: %s keeps a time of its own, %ju s", config->watchdog,
+			    (uintmax_t)(keeper->watchdog.timeout_ms / 1000));
 }
 
 static int start(struct keeper *keeper)

@@ -102,7 +102,8 @@ static int make_secrets(struct keeper *keeper)
 		return log_errno(r, "RequireMemfdSecret=yes, and the kernel has no memfd_secret "
 				    "(secretmem.enable=1 on its command line)");
 	if (r < 0)
-		return log_errno(r, "cannot make secret memory");
+		return log_errno(r, "cannot make secret memory (memfd_secret in SystemCallFilter=, "
+				    "LimitMEMLOCK=)");
 	if (!keeper->boot_key.secret_memory)
 		log_notice("the kernel has no memfd_secret: keys are in locked ordinary memory");
 	return 0;
@@ -122,7 +123,7 @@ int start_open(struct keeper *keeper)
 	r = power_open(&keeper->power);
 	if (r < 0)
 		return log_errno(r, "cannot read /proc/cmdline or open /proc/sysrq-trigger "
-				    "(ProtectKernelTunables=)");
+				    "(ProtectKernelTunables=, CONFIG_MAGIC_SYSRQ)");
 	r = shared_new(&keeper->shared);
 	if (r < 0)
 		return log_errno(r, "cannot map shared memory");
