@@ -231,8 +231,8 @@ static void choose_fds(struct keeper *keeper, struct pollfd *fds)
 	/* No one new during a shred: to look at a peer is to open files. */
 	bool accepting = keeper_phase(keeper) != PHASE_SHREDDING;
 	/* The agent talks to the process that shreds; its requests come one by one. */
-	bool hears_agent =
-		atomic_load(&keeper->shared->owner) != PROCESS_TWIN && keeper->pending_slot < 0;
+	bool hears_agent = atomic_load(&keeper->shared->owner) != PROCESS_TWIN &&
+			   atomic_load(&keeper->shared->pending_slot) < 0;
 
 	fds[POLL_LISTEN] = (struct pollfd){accepting ? keeper->listen_fd : -1, POLLIN, 0};
 	fds[POLL_TWIN] =

@@ -2,7 +2,6 @@
 /* What time and the twin bring to the keeper: heartbeat, deadline, absence of the agent. */
 #include "shred/keeper.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -17,7 +16,6 @@ void keeper_init(struct keeper *keeper, uint64_t now_ns)
 	keeper->listen_fd = -1;
 	for (unsigned i = 0; i < CONNECTIONS_MAX; i++)
 		keeper->connections[i].fd = -1;
-	keeper->pending_slot = -1;
 	keeper->deadline_ns = LEASE_NEVER;
 	keeper->expiry = EXPIRY_SHRED;
 	keeper->started_ns = keeper->beat_ns = keeper->agent_gone_ns = now_ns;
@@ -92,14 +90,6 @@ static void hold(struct keeper *keeper, uint64_t now_ns)
 	}
 }
 
-/* The agent waits for its map, and the twin that is asked for it may be dead or stuck: an agent
- * that is not answered signs no receipt. */
-static void refuse_pending(struct keeper *keeper)
-{
-	if (keeper->pending_slot >= 0)
-		keeper_map_done(keeper, (unsigned)keeper->pending_slot, -EBUSY);
-}
-
 void keeper_run(struct keeper *keeper, uint64_t now_ns)
 {
 	if (now_ns >= keeper->beat_ns)
@@ -107,7 +97,7 @@ void keeper_run(struct keeper *keeper, uint64_t now_ns)
 	if (keeper_phase(keeper) == PHASE_HOLDING)
 		hold(keeper, now_ns);
 	if (keeper_phase(keeper) != PHASE_HOLDING)
-		refuse_pending(keeper);
+		keeper_map_refuse(keeper);
 	steps_run(&keeper->steps, now_ns);
 }
 

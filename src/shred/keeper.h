@@ -51,7 +51,6 @@ struct keeper {
 	struct connection connections[CONNECTIONS_MAX];
 	uint32_t agents;
 	uint64_t agent_gone_ns; /* since when there is no agent, but such as never got to work */
-	int pending_slot;	/* MAP_ADD that waits for the twin; -1: none */
 
 	uint64_t deadline_ns;
 	enum expiry expiry;
@@ -90,6 +89,10 @@ uint64_t keeper_next(struct keeper *keeper);
 int keeper_request(struct keeper *keeper, struct connection *from, size_t size);
 /* The twin's answer to TWIN_MAP. */
 void keeper_map_done(struct keeper *keeper, unsigned slot, int status);
+/* In a shred, by the process that carries it out: answers the MAP_ADD that the agent waits for, if
+ * there is one. The twin that was asked for it, or the primary that asked, may be dead or stuck, and
+ * an agent that is not answered signs no receipt. */
+void keeper_map_refuse(struct keeper *keeper);
 
 /* --- connections.c */
 /* The directory, its lock, the socket. -EBUSY where another keeper runs. */

@@ -102,7 +102,7 @@ static int on_map_add(struct keeper *keeper, struct request *request)
 	r = twin_send(keeper->peer.channel, TWIN_MAP, slot, 0, -1);
 	if (r < 0)
 		return r;
-	keeper->pending_slot = (int)slot;
+	atomic_store(&keeper->shared->pending_slot, (int)slot);
 	return NO_REPLY;
 }
 
@@ -225,14 +225,14 @@ static int dispatch(struct keeper *keeper, struct request *request, uint16_t typ
 }
 
 /* Every reply has its full size, also where the status says that its fields mean nothing. */
-static int send_reply(struct connection *to, void *reply, uint16_t type, int status, int fd)
+static int send_reply(int to, void *reply, uint16_t type, int status, int fd)
 {
 	uint32_t size = (uint32_t)keeper_reply_size(type);
 	struct frame_header *header = reply;
 
 	frame_init(header, FRAME_MAGIC_KEEPER, type, size);
 	header->status = status;
-	return datagram_send(to->fd, reply, size, fd);
+	return datagram_send(to, reply, size, fd);
 }
 
 int keeper_request(struct keeper *keeper, struct connection *from, size_t size)
@@ -263,24 +263,31 @@ int keeper_request(struct keeper *keeper, struct connection *from, size_t size)
 		memset(keeper->frame.bytes, 0, sizeof(keeper->frame));
 		request.reply = keeper->frame.bytes;
 	}
-	return send_reply(from, request.reply, type, r, request.reply_fd);
+	return send_reply(from->fd, request.reply, type, r, request.reply_fd);
 }
 
 void keeper_map_done(struct keeper *keeper, unsigned slot, int status)
 {
-	struct connection *agent = keeper_agent(keeper);
+	int pending = (int)slot;
 
-	if (keeper->pending_slot != (int)slot)
+	if (!atomic_compare_exchange_strong(&keeper->shared->pending_slot, &pending, -1))
 		return;
-	keeper->pending_slot = -1;
 	/* A shred has asked its maps already: this one must not be made. */
 	if (status == 0 && keeper_phase(keeper) != PHASE_HOLDING)
 		status = -EBUSY;
 	if (status == 0)
 		shared_map_publish(keeper->shared, slot);
-	if (!agent)
+	if (keeper->steps.agent_fd < 0)
 		return;
 	memset(&keeper->reply, 0, sizeof(keeper->reply));
 	/* An agent that takes no reply has closed its end, which the next turn sees. */
-	(void)send_reply(agent, &keeper->reply, KEEPER_MAP_ADD, status, -1);
+	(void)send_reply(keeper->steps.agent_fd, &keeper->reply, KEEPER_MAP_ADD, status, -1);
+}
+
+void keeper_map_refuse(struct keeper *keeper)
+{
+	int slot = atomic_load(&keeper->shared->pending_slot);
+
+	if (slot >= 0)
+		keeper_map_done(keeper, (unsigned)slot, -EBUSY);
 }

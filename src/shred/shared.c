@@ -17,6 +17,7 @@ int shared_new(struct shared **ret_shared)
 	if (shared == MAP_FAILED)
 		return -errno;
 	atomic_store(&shared->end_ns, LEASE_NEVER);
+	atomic_store(&shared->pending_slot, -1);
 	*ret_shared = shared;
 	return 0;
 }

@@ -28,6 +28,8 @@ struct shared {
 	atomic_ulong beats[PROCESS__MAX]; /* each process counts up its own, once a second */
 	_Atomic uint64_t end_ns; /* when the keys must end: the deadline, where expiry is shred */
 	atomic_uint boot_key_held;
+	atomic_int pending_slot; /* of the MAP_ADD that the agent waits for; -1: none. Who sets it
+				    back answers, be it the twin of a dead primary */
 	/* the shred */
 	atomic_uint owner;	   /* enum process: who carries it out; NONE: there is none */
 	atomic_uint reason;	   /* enum reason */
@@ -37,7 +39,7 @@ struct shared {
 	struct shared_map maps[SEGMENTS_MAX];
 };
 
-/* The zeroed mapping, end_ns LEASE_NEVER. 0 or negative errno. */
+/* The zeroed mapping, end_ns LEASE_NEVER, pending_slot -1. 0 or negative errno. */
 int shared_new(struct shared **ret_shared);
 
 /* Registers a map. -EEXIST where its name is there, -ENOSPC. A slot that was removed is used

@@ -108,6 +108,8 @@ static void watch_primary(struct keeper *keeper, uint64_t now_ns)
 		(void)steps_begin(&keeper->steps, REASON_LEASE, POWER_OFF, true, now_ns);
 	if (now_ns >= primary_shred_end(keeper->shared))
 		steps_cut_short(&keeper->steps, now_ns);
+	if (atomic_load(&keeper->shared->owner) == PROCESS_TWIN)
+		keeper_map_refuse(keeper);
 	steps_run(&keeper->steps, now_ns);
 }
 

@@ -57,6 +57,22 @@ static void death_of_the_primary_shreds_and_reports(void **state)
 	assert_int_equal(power_asked.offs, 1);
 }
 
+/* The primary dies between the agent's request and its answer. */
+static void death_of_the_primary_answers_the_agent(void **state)
+{
+	struct keeper_plain reply;
+
+	atomic_store(&keeper->shared->pending_slot, 5);
+	turn();
+	assert_int_equal(datagram_receive(agent_fd, &reply, sizeof(reply), NULL), -EAGAIN);
+	close(alive_fd);
+	turn();
+	assert_int_equal(datagram_receive(agent_fd, &reply, sizeof(reply), NULL), sizeof(reply));
+	assert_int_equal(reply.header.type, KEEPER_MAP_ADD);
+	assert_int_equal(reply.header.status, -EBUSY);
+	receive_report(RECEIPT_KEYS);
+}
+
 static void deadline_is_the_primarys_for_a_grace(void **state)
 {
 	uint64_t now_ns = clock_boottime_ns();
@@ -138,6 +154,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(makes_threads_and_says_so, new_twin),
 		cmocka_unit_test_setup(death_of_the_primary_shreds_and_reports, new_twin),
+		cmocka_unit_test_setup(death_of_the_primary_answers_the_agent, new_twin),
 		cmocka_unit_test_setup(deadline_is_the_primarys_for_a_grace, new_twin),
 		cmocka_unit_test_setup(warn_or_no_deadline_is_left_alone, new_twin),
 		cmocka_unit_test_setup(shred_in_time_is_the_primarys, new_twin),
