@@ -42,11 +42,9 @@ verify() {
 	[ -z "$output" ] || fail "$output"
 }
 
-# The scores are those of systemd 252; others count otherwise.
 exposure() {
 	local said score
 
-	systemctl --version | grep -q '^systemd 252 ' || return 0
 	said=$(sed -n "s/^\.It Pa $1 Ta \([0-9.]*\)$/\1/p" "$top/man/emberlock-units.7")
 	score=$(systemd-analyze security --offline=true --no-pager --root="$root" "$1" 2>/dev/null |
 		sed -n 's/.*Overall exposure level for .*: \([0-9.]*\) .*/\1/p')
@@ -76,9 +74,16 @@ reasons() {
 }
 
 stage
+# Scores and lines are those of systemd 252; others count otherwise.
+version=$(systemctl --version | sed -n 's/^systemd \([0-9]*\).*/\1/p')
 for unit in "$top"/units/emberlock-*.{service,target}; do
 	name=${unit##*/}
 	verify "$name"
-	case $name in *.service) exposure "$name" && reasons "$name" ;; esac
+	case $version:$name in
+	252:*.service)
+		exposure "$name"
+		reasons "$name"
+		;;
+	esac
 done
 exit $status
