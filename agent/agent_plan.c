@@ -108,7 +108,7 @@ static int look(struct agent *a)
 
 	if (n == 0)
 		return 0;
-	r = disks_find(c->round_disks, DISKS_MAX, &n_disks, &unfinished);
+	r = disks_find(c->round_configs, n, c->round_disks, DISKS_MAX, &n_disks, &unfinished);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n_disks; i++)
@@ -245,7 +245,7 @@ static void ready_replan(struct agent *a, uint32_t index)
 	bool unfinished;
 	size_t n = 0;
 
-	if (disks_find(c->round_disks, DISKS_MAX, &n, &unfinished) < 0)
+	if (disks_find(planned->config, 1, c->round_disks, DISKS_MAX, &n, &unfinished) < 0)
 		n = 0;
 	for (size_t i = 0; i < n; i++) {
 		struct disk_facts *disk = &c->round_disks[i];

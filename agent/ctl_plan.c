@@ -24,7 +24,7 @@ int command_plan(const struct ctl_options *options)
 	r = configs_load(options->root, &agent, volumes, VOLUMES_MAX, &n_volumes, error);
 	if (r < 0)
 		return fprintf(stderr, "emberlockctl: %s\n", error), EXIT_REFUSED;
-	r = disks_find(disks, DISKS_MAX, &n_disks, &unfinished);
+	r = disks_find(volumes, n_volumes, disks, DISKS_MAX, &n_disks, &unfinished);
 	if (r < 0)
 		return fprintf(stderr, "emberlockctl: cannot look at the disks: %s\n",
 			       strerror(-r)),

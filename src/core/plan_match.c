@@ -36,14 +36,22 @@ static bool key_matches(enum disk_match_key key, const char *wanted, const struc
 	return false;
 }
 
-bool disk_matches(const struct volume_config *config, const struct disk_facts *disk)
+bool disk_may_match(const struct volume_config *config, const struct disk_facts *disk)
 {
 	if (disk->partition && !config->match[MATCH_PATH][0] && !config->match[MATCH_LABEL][0])
 		return false;
 	for (int key = 0; key < MATCH__MAX; key++)
-		if (config->match[key][0] && !key_matches(key, config->match[key], disk))
+		if (key != MATCH_LABEL && config->match[key][0] &&
+		    !key_matches(key, config->match[key], disk))
 			return false;
 	return disk->bytes >= config->size_min && disk->bytes <= config->size_max;
+}
+
+bool disk_matches(const struct volume_config *config, const struct disk_facts *disk)
+{
+	const char *label = config->match[MATCH_LABEL];
+
+	return disk_may_match(config, disk) && (!label[0] || key_matches(MATCH_LABEL, label, disk));
 }
 
 /* Whether PARTITION's path is DISK's with "p" (after a digit) and a number: vdb1, nvme0n1p1. */

@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/parse.h"
+#include "core/plan_match.h"
 #include "disks/claim.h"
 #include "disks/probe.h"
 #include "disks/uses.h"
@@ -128,12 +129,11 @@ static int facts_describe(sd_device *device, struct disk_facts *facts)
 	return 0;
 }
 
-/* What is on it, and whether someone else has it. */
+/* What is on it. */
 static void facts_look(sd_device *device, struct disk_facts *facts)
 {
 	static const char *const part_name[] = {"ID_PART_ENTRY_NAME", NULL};
 	_cleanup_close_ int fd = open(facts->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	_cleanup_close_ int exclusive = -1;
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISBLK(st.st_mode) ||
@@ -144,6 +144,12 @@ static void facts_look(sd_device *device, struct disk_facts *facts)
 	disk_probe(fd, facts->signature, facts->label);
 	if (facts->label[0] == '\0' && facts->partition)
 		property_copy(device, part_name, facts->label, sizeof(facts->label));
+}
+
+/* Whether someone else has it. */
+static void facts_claim(struct disk_facts *facts)
+{
+	_cleanup_close_ int exclusive = -1;
 
 	if (facts->mounted || facts->in_use)
 		return;
@@ -154,6 +160,7 @@ static void facts_look(sd_device *device, struct disk_facts *facts)
 	}
 }
 
+/* All that shows without opening it. */
 static int facts_read(sd_device *device, const struct uses *uses, struct disk_facts *ret_facts)
 {
 	struct disk_facts facts = {.bytes = 0};
@@ -165,10 +172,18 @@ static int facts_read(sd_device *device, const struct uses *uses, struct disk_fa
 	r = uses_of(uses, facts.major, facts.minor, &facts.mounted, &facts.in_use, facts.used_by);
 	if (r < 0)
 		return r;
-	if (facts.bytes > 0)
-		facts_look(device, &facts);
 	*ret_facts = facts;
 	return 0;
+}
+
+static bool
+is_asked_for(const struct volume_config *configs, size_t n, const struct disk_facts *facts,
+	     bool (*matches)(const struct volume_config *config, const struct disk_facts *disk))
+{
+	for (size_t i = 0; i < n; i++)
+		if (matches(&configs[i], facts))
+			return true;
+	return false;
 }
 
 static int facts_compare(const void *a, const void *b)
@@ -197,7 +212,8 @@ static int enumerate(sd_device_enumerator **ret_enumerator)
 	return 0;
 }
 
-int disks_find(struct disk_facts *facts, size_t max, size_t *ret_n, bool *ret_unfinished)
+int disks_find(const struct volume_config *configs, size_t n_configs, struct disk_facts *facts,
+	       size_t max, size_t *ret_n, bool *ret_unfinished)
 {
 	_cleanup_(cleanup_enumerator) sd_device_enumerator *enumerator = NULL;
 	_cleanup_uses_ struct uses uses = {.uses = NULL};
@@ -230,10 +246,14 @@ int disks_find(struct disk_facts *facts, size_t max, size_t *ret_n, bool *ret_un
 			continue;
 		if (r < 0)
 			return r;
-		if (one.bytes == 0)
+		if (one.bytes == 0 || !is_asked_for(configs, n_configs, &one, disk_may_match))
 			continue;
 		if (n == max)
 			return -E2BIG;
+		facts_look(device, &one);
+		/* A claim, however short, is in the way of whoever would mount it just now. */
+		if (is_asked_for(configs, n_configs, &one, disk_matches))
+			facts_claim(&one);
 		facts[n++] = one;
 	}
 	qsort(facts, n, sizeof(facts[0]), facts_compare);
@@ -254,5 +274,12 @@ int disk_read(unsigned major, unsigned minor, struct disk_facts *ret_facts)
 	r = uses_load(&uses);
 	if (r < 0)
 		return r;
-	return facts_read(device, &uses, ret_facts);
+	r = facts_read(device, &uses, ret_facts);
+	if (r < 0)
+		return r;
+	if (ret_facts->bytes > 0) {
+		facts_look(device, ret_facts);
+		facts_claim(ret_facts);
+	}
+	return 0;
 }

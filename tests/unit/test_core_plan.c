@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "core/plan.h"
+#include "core/plan_match.h"
 #include "unit.h"
 
 #define MIB (1ull << 20)
@@ -118,6 +119,24 @@ static void partitions_by_path_and_label_only(void **state)
 	strcpy(config.match[MATCH_LABEL], "l");
 	strcpy(disks[1].label, "l");
 	is_taken(&config, disks, 2, 1);
+}
+
+/* Which disks have to be opened: a label shows on the disk only, all else without. */
+static void what_shows_without_opening(void **state)
+{
+	struct volume_config config = volume("data", "b");
+	struct disk_facts facts = disk("/dev/vdb", "b"), other = disk("/dev/vdc", "c");
+
+	assert_true(disk_may_match(&config, &facts));
+	assert_false(disk_may_match(&config, &other));
+	strcpy(config.match[MATCH_LABEL], "l");
+	assert_true(disk_may_match(&config, &facts));
+	assert_false(disk_may_match(&config, &other));
+	assert_false(disk_matches(&config, &facts));
+	strcpy(facts.label, "l");
+	assert_true(disk_matches(&config, &facts));
+	config.size_max = facts.bytes - 1;
+	assert_false(disk_may_match(&config, &facts));
 }
 
 static void missing(void **state)
@@ -379,6 +398,7 @@ int main(void)
 		cmocka_unit_test(a_match),
 		cmocka_unit_test(each_key_must_match),
 		cmocka_unit_test(partitions_by_path_and_label_only),
+		cmocka_unit_test(what_shows_without_opening),
 		cmocka_unit_test(missing),
 		cmocka_unit_test(ambiguous),
 		cmocka_unit_test(not_free),
