@@ -51,7 +51,7 @@ static void property_copy(sd_device *device, const char *const keys[], char *to,
 
 		if (sd_device_get_property_value(device, keys[i], &value) < 0)
 			continue;
-		fact_copy(to, size, value);
+		fact_copy_property(to, size, value);
 		if (to[0] != '\0')
 			return;
 	}
@@ -88,12 +88,14 @@ static int sysattr_u64(sd_device *device, const char *name, uint64_t *ret_value)
 	return parse_u64(text, ret_value);
 }
 
-/* What udev and sysfs say. */
+/* What udev and sysfs say; of several properties the one that lsblk(8) of util-linux 2.38 shows, which
+ * is where people look it up. */
 static int facts_describe(sd_device *device, struct disk_facts *facts)
 {
-	static const char *const serial[] = {"ID_SERIAL_SHORT", "ID_SERIAL", NULL};
+	static const char *const serial[] = {"SCSI_IDENT_SERIAL", "ID_SCSI_SERIAL",
+					     "ID_SERIAL_SHORT", "ID_SERIAL", NULL};
 	static const char *const wwn[] = {"ID_WWN_WITH_EXTENSION", "ID_WWN", NULL};
-	static const char *const model[] = {"ID_MODEL", NULL};
+	static const char *const model[] = {"ID_MODEL_ENC", "ID_MODEL", NULL};
 	uint64_t sectors, read_only;
 	const char *text;
 	dev_t number;

@@ -3,11 +3,10 @@
 #include "disks/probe.h"
 
 #include <blkid/blkid.h>
-#include <stdbool.h>
-#include <stdio.h>
+#include <stdint.h>
 #include <string.h>
 
-#include "base/parse.h"
+#include "base/bytes.h"
 
 #define SIGNATURE_TEXT_SIZE 32
 #define LABEL_SIZE	    64
@@ -21,6 +20,40 @@ void fact_copy(char *to, size_t size, const char *text)
 		return;
 	for (size_t i = 0; i < n; i++)
 		to[i] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
+}
+
+/* The byte of "\xNN" at TEXT, or -1. */
+static int encoded_byte(const char *text)
+{
+	uint8_t byte;
+
+	if (text[0] != '\\' || text[1] != 'x' || strnlen(text + 2, 2) < 2 ||
+	    hex_decode(text + 2, 2, &byte, 1) < 0)
+		return -1;
+	return byte;
+}
+
+void fact_copy_property(char *to, size_t size, const char *text)
+{
+	char plain[256] = "";
+	size_t n = 0;
+
+	while (*text && n < sizeof(plain) - 1) {
+		int byte = encoded_byte(text);
+		char c = byte < 0 ? *text : (char)byte;
+
+		text += byte < 0 ? 1 : 4;
+		if (c != ' ')
+			plain[n++] = c;
+		else if (n > 0 && plain[n - 1] != ' ')
+			plain[n++] = ' ';
+	}
+	if (*text) /* cut, it could match what it is not */
+		n = 0;
+	if (n > 0 && plain[n - 1] == ' ')
+		n--;
+	plain[n] = '\0';
+	fact_copy(to, size, plain);
 }
 
 static void signature_copy(char signature[static SIGNATURE_TEXT_SIZE], const char *text)

@@ -9,6 +9,10 @@
  * match what the whole one does not. */
 void fact_copy(char *to, size_t size, const char *text);
 
+/* The same of a property of udev, which may write bytes as \x20 (blkid_encode_string() of libblkid):
+ * decoded, each stretch of blanks as one space and none at either end, as lsblk(8) shows it. */
+void fact_copy_property(char *to, size_t size, const char *text);
+
 /* Fills SIGNATURE (TYPE of a superblock, PTTYPE of a partition table; "" none, "ambiguous" where
  * there are several, "unreadable" where the device cannot be read) and LABEL ("" none) from the
  * device FD. Reads only. */

@@ -123,6 +123,33 @@ static void texts(void **state)
 	assert_string_equal(to, "");
 }
 
+static void properties(void **state)
+{
+	static const struct {
+		const char *property, *fact;
+	} cases[] = {
+		{"QEMU\\x20HARDDISK\\x20\\x20\\x20", "QEMU HARDDISK"},
+		{"  two  words ", "two words"},
+		{"a\\x2fb\\x5cc", "a/b\\c"},
+		{"\\x1b[2J\\x00end", "?[2J"},
+		/* Not of the form: as it is. */
+		{"\\x2", "\\x2"},
+		{"\\xzz\\20", "\\xzz\\20"},
+		{"\\x20", ""},
+		{"", ""},
+	};
+	char to[64], text[300];
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		fact_copy_property(to, sizeof(to), cases[i].property);
+		assert_string_equal(to, cases[i].fact);
+	}
+	memset(text, 'a', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	fact_copy_property(text, sizeof(text), text);
+	assert_string_equal(text, "");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, image_make, image_done)
 
 int main(void)
@@ -136,6 +163,7 @@ int main(void)
 		TEST(superblock_and_partition_table),
 		cmocka_unit_test(unreadable),
 		cmocka_unit_test(texts),
+		cmocka_unit_test(properties),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
