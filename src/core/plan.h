@@ -14,8 +14,8 @@
 
 /* One whole disk or partition as disks/find.h saw it. Texts are "" where unknown. */
 struct disk_facts {
-	char path[64];	 /* /dev/vdb */
-	char links[512]; /* its other names, space-separated: /dev/disk/by-id/… */
+	char path[64];	  /* /dev/vdb */
+	char links[2048]; /* its other names, space-separated: /dev/disk/by-id/… */
 	char serial[64], wwn[64], model[64];
 	char label[64];	    /* of the file system or partition on it */
 	char signature[32]; /* TYPE or PTTYPE, "" none; "ambiguous" where libblkid saw several */
