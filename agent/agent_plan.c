@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "agent.h"
 #include "base/bytes.h"
@@ -237,32 +239,29 @@ void plan_continue(struct agent *a)
 }
 
 /* A volume that an agent before made: its disk is ours now, and its plan is made again from it, so
- * that the plan's hash is that of the boot and not of this process. */
+ * that the plan's hash is that of the boot and not of this process. What the disk was found by may
+ * have been overwritten: a label, a name in by-uuid. */
 static void ready_replan(struct agent *a, uint32_t index)
 {
 	struct agent_carry *c = &a->carry;
 	struct plan_volume *planned = &c->plan.volumes[index];
-	bool unfinished;
-	size_t n = 0;
+	const char *path = a->state.volumes[index].disk;
+	struct volume_config config = *planned->config;
+	struct disk_facts *disk = &c->round_disks[0];
+	struct stat st;
 
-	if (disks_find(planned->config, 1, c->round_disks, DISKS_MAX, &n, &unfinished) < 0)
-		n = 0;
-	for (size_t i = 0; i < n; i++) {
-		struct disk_facts *disk = &c->round_disks[i];
-
-		if (strcmp(disk->path, a->state.volumes[index].disk) != 0)
-			continue;
-		disk->mounted = disk->in_use = false;
+	memset(config.match, 0, sizeof(config.match));
+	if (config.segment_bytes > 0 && stat(path, &st) == 0 && S_ISBLK(st.st_mode) &&
+	    disk_read(major(st.st_rdev), minor(st.st_rdev), disk) >= 0) {
+		disk->mounted = disk->in_use = disk->partition = false;
 		disk->signature[0] = '\0';
-		c->round_disks[0] = *disk;
-		if (plan_make(&c->round, planned->config, 1, c->round_disks, 1) >= 0 &&
+		if (plan_make(&c->round, &config, 1, disk, 1) >= 0 &&
 		    decision_take(a, index, &c->round.volumes[0]) >= 0)
 			return;
 	}
 	planned->refusal = PLAN_MISSING;
 	planned->disk = -1;
-	snprintf(planned->reason, sizeof(planned->reason), "made before, on %s",
-		 a->state.volumes[index].disk);
+	snprintf(planned->reason, sizeof(planned->reason), "made before, on %s", path);
 }
 
 /* What this agent has to do for volume INDEX of the page. */
