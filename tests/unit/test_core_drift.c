@@ -73,12 +73,31 @@ static void a_write_to_the_rtc_is_no_pause(void **state)
 	assert_int_equal(drift_look(&drift, 1000, 1000, 0), DRIFT_NONE);
 	assert_int_equal(drift_look(&drift, 1010, 1040, 10 * S), DRIFT_NONE);
 	assert_int_equal(drift_look(&drift, 1050, 1050, 20 * S), DRIFT_NONE);
-	/* Both between two looks, cut off to either side. */
-	assert_int_equal(drift_look(&drift, 1091, 1090, 30 * S), DRIFT_NONE);
-	assert_int_equal(drift_look(&drift, 1130, 1131, 40 * S), DRIFT_NONE);
+	/* Again, cut off to either side. */
+	assert_int_equal(drift_look(&drift, 1060, 1090, 30 * S), DRIFT_NONE);
+	assert_int_equal(drift_look(&drift, 1101, 1100, 40 * S), DRIFT_NONE);
+	assert_int_equal(drift_look(&drift, 1110, 1140, 50 * S), DRIFT_NONE);
+	assert_int_equal(drift_look(&drift, 1149, 1150, 60 * S), DRIFT_NONE);
 	/* And what the writes left is no debt of the next pause. */
-	assert_int_equal(drift_look(&drift, 1170, 1141, 50 * S), DRIFT_SUSPECTED);
-	assert_int_equal(drift_look(&drift, 1171, 1142, 51 * S), DRIFT_PAUSE);
+	assert_int_equal(drift_look(&drift, 1190, 1160, 70 * S), DRIFT_SUSPECTED);
+	assert_int_equal(drift_look(&drift, 1191, 1161, 71 * S), DRIFT_PAUSE);
+}
+
+static void a_clock_set_after_a_pause_hides_nothing(void **state)
+{
+	struct drift drift = {0};
+
+	/* Before the look that suspects: by a guest agent, when the VM goes on. */
+	assert_int_equal(drift_look(&drift, 1000, 1000, 0), DRIFT_NONE);
+	assert_int_equal(drift_look(&drift, 1310, 1310, 10 * S), DRIFT_SUSPECTED);
+	assert_int_equal(drift_look(&drift, 1311, 1311, 11 * S), DRIFT_PAUSE);
+	assert_int_equal(drift_look(&drift, 1321, 1321, 21 * S), DRIFT_NONE);
+	/* Before the one that confirms. */
+	assert_int_equal(drift_look(&drift, 1631, 1331, 31 * S), DRIFT_SUSPECTED);
+	assert_int_equal(drift_look(&drift, 1632, 1632, 32 * S), DRIFT_PAUSE);
+	assert_int_equal(drift_look(&drift, 1642, 1642, 42 * S), DRIFT_NONE);
+	/* Set alone, it is none. */
+	assert_int_equal(drift_look(&drift, 1652, 1752, 52 * S), DRIFT_NONE);
 }
 
 static void a_pause_beside_a_wrong_rtc_counts(void **state)
@@ -101,6 +120,7 @@ int main(void)
 		cmocka_unit_test(a_clock_set_back_is_no_pause),
 		cmocka_unit_test(a_write_to_the_rtc_is_no_pause),
 		cmocka_unit_test(a_pause_beside_a_wrong_rtc_counts),
+		cmocka_unit_test(a_clock_set_after_a_pause_hides_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
