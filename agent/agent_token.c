@@ -45,6 +45,19 @@ static bool keys_asked(struct agent *a, const uint8_t *bytes)
 	return false;
 }
 
+/* A challenge is replaced after a third of the lease; the manager answers after its poll interval. */
+static void short_lease_warn(struct agent *a, const struct token *token)
+{
+	uint64_t ttl_ms = a->state.lease.ttl_ms;
+
+	if (ttl_ms >= token->ttl_ms || ttl_ms / 3 > token->poll_ms)
+		return;
+	log_warning("agent.conf: MaxLeaseSec= makes leases of %ju ms, not above three poll "
+		    "intervals of %u ms: they will run out unanswered",
+		    (uintmax_t)ttl_ms, token->poll_ms);
+	console_write(a, "MaxLeaseSec= is too short for the manager's poll interval");
+}
+
 static void token_verified(struct agent *a, const struct token *token, const uint8_t *bytes)
 {
 	enum lease_state before = a->state.lease.state;
@@ -55,6 +68,8 @@ static void token_verified(struct agent *a, const struct token *token, const uin
 	lease_event(a, LEASE_EVENT_TOKEN, token, bytes);
 	if (a->state.lease.answered != answered) {
 		retry_succeeded(&a->requests.retry);
+		if (before == LEASE_STARTING)
+			short_lease_warn(a, token);
 		pause_look(a);
 	} else if (a->state.lease.state < LEASE_SHREDDING) {
 		a->shred.verdict_ns = 0;
