@@ -17,32 +17,54 @@
 
 #define DEFAULT_MODE 0755 /* of a root directory as mkfs makes it, owned by root */
 
+/* From /etc/passwd and /etc/group alone: a name service may need the network, which comes later. */
+static int uid_of(const char *name, uid_t *ret_uid)
+{
+	_cleanup_fclose_ FILE *file = fopen("/etc/passwd", "re");
+	const struct passwd *user;
+
+	while (file && (user = fgetpwent(file))) {
+		if (strcmp(user->pw_name, name) != 0)
+			continue;
+		*ret_uid = user->pw_uid;
+		return 0;
+	}
+	return -ESRCH;
+}
+
+static int gid_of(const char *name, gid_t *ret_gid)
+{
+	_cleanup_fclose_ FILE *file = fopen("/etc/group", "re");
+	const struct group *group;
+
+	while (file && (group = fgetgrent(file))) {
+		if (strcmp(group->gr_name, name) != 0)
+			continue;
+		*ret_gid = group->gr_gid;
+		return 0;
+	}
+	return -ESRCH;
+}
+
+/* Whether TEXT is the number of a user or group. The highest is none: to chown(2) it says "leave it". */
+static bool is_id(const char *text, uint32_t *ret_id)
+{
+	return parse_u32(text, ret_id) == 0 && *ret_id != UINT32_MAX;
+}
+
 int owner_resolve(const struct volume_config *config, struct owner *ret_owner,
 		  char reason[static REASON_SIZE])
 {
 	struct owner owner = {.mode = (mode_t)config->mode};
-	uint32_t number;
 
-	if (parse_u32(config->owner, &number) == 0) {
-		owner.uid = number;
-	} else if (config->owner[0] != '\0') {
-		const struct passwd *user = getpwnam(config->owner);
-
-		if (!user)
-			return reason_set(reason, -ESRCH, "volume %s: Owner=: no user '%s'",
-					  config->name, config->owner);
-		owner.uid = user->pw_uid;
-	}
-	if (parse_u32(config->group, &number) == 0) {
-		owner.gid = number;
-	} else if (config->group[0] != '\0') {
-		const struct group *group = getgrnam(config->group);
-
-		if (!group)
-			return reason_set(reason, -ESRCH, "volume %s: Group=: no group '%s'",
-					  config->name, config->group);
-		owner.gid = group->gr_gid;
-	}
+	if (config->owner[0] && !is_id(config->owner, &owner.uid) &&
+	    uid_of(config->owner, &owner.uid) < 0)
+		return reason_set(reason, -ESRCH, "volume %s: Owner=: no user '%s'", config->name,
+				  config->owner);
+	if (config->group[0] && !is_id(config->group, &owner.gid) &&
+	    gid_of(config->group, &owner.gid) < 0)
+		return reason_set(reason, -ESRCH, "volume %s: Group=: no group '%s'", config->name,
+				  config->group);
 	*ret_owner = owner;
 	return 0;
 }

@@ -13,7 +13,7 @@ struct owner {
 	mode_t mode;
 };
 
-/* Resolves Owner=, Group= and Mode=. */
+/* Resolves Owner=, Group= and Mode=: numbers, or names of /etc/passwd and /etc/group. */
 int owner_resolve(const struct volume_config *config, struct owner *ret_owner,
 		  char reason[static REASON_SIZE]);
 

@@ -240,6 +240,10 @@ static void owners(void **state)
 	memcpy(config.group, "no such group", sizeof("no such group"));
 	assert_int_equal(owner_resolve(&config, &owner, reason), -ESRCH);
 	assert_string_equal(reason, "volume a: Group=: no group 'no such group'");
+	/* To chown(2) it means "leave it as it is", which is root's. */
+	memcpy(config.owner, "4294967295", sizeof("4294967295"));
+	assert_int_equal(owner_resolve(&config, &owner, reason), -ESRCH);
+	assert_string_equal(reason, "volume a: Owner=: no user '4294967295'");
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, scratch_make, scratch_done)
