@@ -23,6 +23,14 @@ if(EMBERLOCK_TESTS)
 		emberlock_test(${target} ${test} unit)
 	endforeach()
 
+	# agent_restart.c is linked to the files of the agent that it is about, and stubs the others.
+	add_executable(test_agent_restart ${CMAKE_SOURCE_DIR}/tests/unit/agent_restart.c
+		${CMAKE_SOURCE_DIR}/agent/agent_plan.c ${CMAKE_SOURCE_DIR}/agent/agent_volumes.c
+		${CMAKE_SOURCE_DIR}/agent/agent_text.c)
+	target_include_directories(test_agent_restart PRIVATE ${CMAKE_SOURCE_DIR}/agent)
+	target_link_libraries(test_agent_restart PRIVATE core PkgConfig::SYSTEMD PkgConfig::CMOCKA)
+	emberlock_test(test_agent_restart unit.agent_restart unit)
+
 	# NAME.sh runs the program NAME without agent, keeper and disks.
 	foreach(program ctl generator)
 		add_test(NAME unit.${program}

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An agent killed at every step of carrying out its plan, and the next one at every step of its own:
+ * keeper, disks and kernel are a struct in shared memory, whose every change is a step. Links
+ * agent_plan.c, agent_volumes.c and agent_text.c; workers are real processes. What must hold is
+ * said at the top of agent_volumes.c. */
+#include "unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "disks/find.h"
+#include "disks/volume.h"
+#include "keys/hygiene.h"
+
+#define VOLUMES	 2
+#define SEGMENTS 2
+#define MIB	 (1ull << 20)
+
+enum victim { NOBODY, AGENT, WORKER };
+
+static struct world {
+	/* The keeper. */
+	bool page_put;
+	struct agent_state page;
+	bool listed[VOLUMES][SEGMENTS];
+	/* The kernel. */
+	bool segment[VOLUMES][SEGMENTS], upper[VOLUMES], ready[VOLUMES];
+	/* The test. */
+	uint64_t instances[VOLUMES]; /* a bit each that a key was derived of */
+	enum victim victim;
+	unsigned kill_at;
+	atomic_uint steps;
+	char wrong[128];
+} * world;
+
+static pid_t agent_pid;
+
+static void must(bool holds, const char *what)
+{
+	if (!holds)
+		(void)snprintf(world->wrong, sizeof(world->wrong), "%s", what);
+}
+
+/* Before and after each change: the instants at which somebody may be killed. A worker goes with its
+ * agent, as in life. */
+static void step(void)
+{
+	bool in_worker = getpid() != agent_pid;
+
+	if (world->victim == NOBODY || (world->victim == WORKER && !in_worker) ||
+	    atomic_fetch_add(&world->steps, 1) + 1 != world->kill_at)
+		return;
+	kill(world->victim == WORKER ? getpid() : agent_pid, SIGKILL);
+	sleep(5);
+	must(false, "a worker outlives its agent");
+	_exit(EXIT_FAILURE);
+}
+
+static void change(bool *what, bool to)
+{
+	step();
+	*what = to;
+	step();
+}
+
+static unsigned index_of(const char *name)
+{
+	return (unsigned)(name[0] - 'a');
+}
+
+static bool anything_exists(unsigned v)
+{
+	return world->segment[v][0] || world->segment[v][1] || world->upper[v] || world->ready[v];
+}
+
+/* --- keeper */
+
+int keeper_save(struct agent *a)
+{
+	step();
+	memcpy(&world->page, &a->state, sizeof(world->page));
+	change(&world->page_put, true);
+	return 0;
+}
+
+int keeper_map_add(struct agent *a, const char *volume, uint32_t segment, uint64_t sectors)
+{
+	bool *listed = &world->listed[index_of(volume)][segment];
+
+	if (*listed)
+		return -EEXIST;
+	change(listed, true);
+	return 0;
+}
+
+int keeper_map_remove(struct agent *a, const char *volume, uint32_t segment)
+{
+	bool *listed = &world->listed[index_of(volume)][segment];
+
+	must(!world->segment[index_of(volume)][segment], "a map left the list while it lived");
+	if (!*listed)
+		return -ENOENT;
+	change(listed, false);
+	return 0;
+}
+
+int keeper_boot_key(struct agent *a, int *ret_fd)
+{
+	*ret_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return *ret_fd < 0 ? -errno : 0;
+}
+
+/* --- disks and kernel */
+
+int disks_find(const struct volume_config *configs, size_t n_configs, struct disk_facts *facts,
+	       size_t max, size_t *ret_n, bool *ret_unfinished)
+{
+	for (unsigned v = 0; v < VOLUMES; v++) {
+		facts[v] = (struct disk_facts){.bytes = SEGMENTS * 16 * MIB, .minor = v + 1};
+		(void)snprintf(facts[v].path, sizeof(facts[v].path), "/nonexistent/%c", 'a' + v);
+		(void)snprintf(facts[v].serial, sizeof(facts[v].serial), "%c", 'a' + v);
+		facts[v].in_use = anything_exists(v);
+	}
+	*ret_n = VOLUMES;
+	*ret_unfinished = false;
+	return 0;
+}
+
+int disk_read(unsigned major, unsigned minor, struct disk_facts *ret_facts)
+{
+	abort();
+}
+
+int volume_map(const struct volume_job *job, char reason[static 256], bool *ret_left)
+{
+	unsigned v = index_of(job->config->name);
+	const struct state_volume *volume = &world->page.volumes[v];
+
+	must(!anything_exists(v), "mapped over what was left");
+	must(volume->state == VOLUME_MAPPING && volume->instance == job->instance &&
+		     volume->n_segments == job->n_segments,
+	     "a key is derived that the page does not know of");
+	must(!(world->instances[v] & 1ull << job->instance), "an instance is used twice");
+	world->instances[v] |= 1ull << job->instance;
+	for (unsigned i = 0; i < job->n_segments; i++) {
+		must(world->listed[v][i], "a map is made that the keeper does not know of");
+		change(&world->segment[v][i], true);
+	}
+	change(&world->upper[v], true);
+	change(&world->ready[v], true);
+	*ret_left = false;
+	return 0;
+}
+
+int volume_unmap(const char *name, unsigned n_segments)
+{
+	unsigned v = index_of(name);
+
+	must(world->page.volumes[v].state == VOLUME_MAPPING,
+	     "undone, and the page does not say so");
+	/* It may be in use. */
+	must(world->victim == WORKER || !world->upper[v] || !world->ready[v],
+	     "a whole volume is undone");
+	change(&world->upper[v], false);
+	change(&world->ready[v], false);
+	for (unsigned i = n_segments; i-- > 0;)
+		change(&world->segment[v][i], false);
+	return 0;
+}
+
+int volume_ready_again(const char *volume)
+{
+	return world->ready[index_of(volume)] && world->upper[index_of(volume)] ? 0 : -ENOENT;
+}
+
+/* --- the rest of the agent, and libraries */
+
+void report_make(struct agent *a)
+{
+	sd_event_exit(a->event, 0);
+}
+
+void agent_exit(struct agent *a, int r)
+{
+	must(false, "the agent gave up");
+	sd_event_exit(a->event, r);
+}
+
+void agent_timer(struct agent *a, sd_event_source **source, uint64_t at_ns,
+		 sd_event_time_handler_t handler)
+{
+	/* Every disk is there: nothing is waited for. */
+}
+
+int sha256(const void *bytes, size_t n, uint8_t ret_hash[static HASH_SIZE])
+{
+	memset(ret_hash, 0, HASH_SIZE);
+	return 0;
+}
+
+int process_lock(void)
+{
+	return 0;
+}
+
+void registers_scrub(void)
+{
+}
+
+/* --- the test */
+
+static __attribute__((noreturn)) void agent_run(void)
+{
+	static struct agent a;
+	sigset_t set;
+	int r;
+
+	agent_pid = getpid();
+	(void)alarm(60);
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	r = sigprocmask(SIG_BLOCK, &set, NULL) < 0 ? -errno : sd_event_new(&a.event);
+	a.console = a.carry.boot_key_fd = -1;
+	a.n_volumes = VOLUMES;
+	for (unsigned v = 0; v < VOLUMES; v++) {
+		a.volumes[v] = (struct volume_config){.use = VOLUME_RAW,
+						      .required = true,
+						      .segment_bytes = 16 * MIB,
+						      .size_max = UINT64_MAX};
+		a.volumes[v].name[0] = a.volumes[v].match[MATCH_SERIAL][0] = (char)('a' + v);
+	}
+	if (world->page_put)
+		memcpy(&a.state, &world->page, sizeof(a.state));
+	r = r < 0 ? r : plan_start(&a);
+	r = r < 0 ? r : sd_event_loop(a.event);
+	_exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+}
+
+/* One agent, and all its workers' end, in which VICTIM is killed at step KILL_AT. Whether it came to
+ * its end. */
+static bool agent_lives(enum victim victim, unsigned kill_at)
+{
+	int status, agent_status = -1;
+	pid_t agent, pid;
+
+	world->victim = victim;
+	world->kill_at = kill_at;
+	atomic_store(&world->steps, 0);
+	agent = fork();
+	assert_true(agent >= 0);
+	if (agent == 0)
+		agent_run();
+	while ((pid = wait(&status)) > 0)
+		if (pid == agent)
+			agent_status = status;
+	assert_string_equal(world->wrong, "");
+	if (WIFSIGNALED(agent_status)) {
+		assert_int_equal(WTERMSIG(agent_status), SIGKILL);
+		return false;
+	}
+	assert_int_equal(agent_status, 0);
+	return true;
+}
+
+static void all_is_ready(void)
+{
+	for (unsigned v = 0; v < VOLUMES; v++) {
+		assert_int_equal(world->page.volumes[v].state, VOLUME_READY);
+		assert_true(world->upper[v] && world->ready[v]);
+		for (unsigned i = 0; i < SEGMENTS; i++)
+			assert_true(world->segment[v][i] && world->listed[v][i]);
+	}
+}
+
+static void begin(void)
+{
+	memset(world, 0, sizeof(*world));
+}
+
+static void an_agent_killed_at_any_step(void **state)
+{
+	unsigned n = 0;
+
+	for (;; n++) {
+		begin();
+		if (agent_lives(AGENT, n + 1))
+			break;
+		assert_true(agent_lives(NOBODY, 0));
+		all_is_ready();
+	}
+	all_is_ready();
+	/* Two volumes: the page, two announcements, two segments, the map, the file, the page. */
+	assert_true(n >= 2 * 2 * 8);
+}
+
+/* In turn at the odd and at the even steps, to halve the time. */
+static void the_next_one_killed_too(void **state)
+{
+	unsigned first = 1, second;
+
+	for (bool ended = false; !ended; first++)
+		for (second = 1 + first % 2;; second += 2) {
+			bool next_ended;
+
+			begin();
+			ended = agent_lives(AGENT, first);
+			if (ended)
+				break;
+			next_ended = agent_lives(AGENT, second);
+			if (!next_ended)
+				assert_true(agent_lives(NOBODY, 0));
+			all_is_ready();
+			if (next_ended)
+				break;
+		}
+}
+
+/* Its volume fails and leaves nothing; the other one comes. */
+static void a_worker_killed_at_any_step(void **state)
+{
+	unsigned n = 0;
+
+	for (;; n++) {
+		unsigned failed = 0;
+
+		begin();
+		assert_true(agent_lives(WORKER, n + 1));
+		for (unsigned v = 0; v < VOLUMES; v++) {
+			if (world->page.volumes[v].state == VOLUME_READY)
+				continue;
+			failed++;
+			assert_int_equal(world->page.volumes[v].state, VOLUME_FAILED);
+			assert_non_null(strstr(world->page.volumes[v].reason, "worker was killed"));
+			assert_false(anything_exists(v));
+			assert_false(world->listed[v][0] || world->listed[v][1]);
+		}
+		if (failed == 0)
+			break;
+		assert_int_equal(failed, 1);
+	}
+	assert_int_equal(n, 2 * 2 * 4);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_agent_killed_at_any_step),
+		cmocka_unit_test(the_next_one_killed_too),
+		cmocka_unit_test(a_worker_killed_at_any_step),
+	};
+
+	log_set_level(LOG_LEVEL_ERROR);
+	world = mmap(NULL, sizeof(*world), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		     0);
+	/* A worker of a killed agent is waited for here: systemd starts no agent beside it either. */
+	if (world == MAP_FAILED || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+		return EXIT_FAILURE;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
