@@ -31,10 +31,13 @@ if(EMBERLOCK_TESTS)
 	target_link_libraries(test_agent_restart PRIVATE core PkgConfig::SYSTEMD PkgConfig::CMOCKA)
 	emberlock_test(test_agent_restart unit.agent_restart unit)
 
-	# NAME.sh runs the program NAME without agent, keeper and disks.
+	# NAME.sh runs the program NAME without keeper and disks; ctl_agent.c is an agent for it.
+	add_executable(ctl_agent ${CMAKE_SOURCE_DIR}/tests/unit/ctl_agent.c)
+	target_link_libraries(ctl_agent PRIVATE core)
 	foreach(program ctl generator)
 		add_test(NAME unit.${program}
-			COMMAND ${CMAKE_SOURCE_DIR}/tests/unit/${program}.sh $<TARGET_FILE:emberlock-${program}>)
+			COMMAND ${CMAKE_SOURCE_DIR}/tests/unit/${program}.sh $<TARGET_FILE:emberlock-${program}>
+			$<TARGET_FILE:ctl_agent>)
 		set_tests_properties(unit.${program} PROPERTIES LABELS unit TIMEOUT 300)
 	endforeach()
 	add_test(NAME unit.units COMMAND ${CMAKE_SOURCE_DIR}/tests/unit/units.sh)

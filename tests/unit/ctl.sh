@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# emberlockctl without agent or keeper: usage, check of kernels and images. $1 is the program.
+# emberlockctl without keeper: usage, check of kernels and images, and what it asks an agent. $1 is the program, $2 the agent.
 set -euo pipefail
 
-ctl=${1:?}
+ctl=${1:?} agent=${2:?}
 units=$(dirname "$(readlink -f "$0")")/../../units
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -172,8 +172,82 @@ alone() {
 	expect 1 end poweroff
 }
 
+# agent_start [WORD]: an agent, in place of the one before.
+agent_start() {
+	[ -z "${agent_pid-}" ] || kill "$agent_pid"
+	rm -rf /run/emberlock
+	mkdir -p /run/emberlock/control
+	"$agent" "$@" >"$work/asked" &
+	agent_pid=$!
+	trap 'kill $agent_pid; rm -rf "$work"' EXIT
+	timeout 10 bash -c "until grep -q listening '$work/asked'; do sleep 0.05; done" || fail "no agent"
+}
+
+# types LINE STATUS: "emberlockctl shred" on a terminal, where somebody types LINE.
+types() {
+	local got=0
+
+	script -qec "'$ctl' shred" /dev/null >"$work/out" 2>&1 <<<"$1" || got=$?
+	[ "$got" = "$2" ] || fail "shred with '$1' typed ended with $got, not $2"
+	says '^This destroys every key'
+	says 'volume data, 96 MiB, /data'
+}
+
+asked() {
+	[ "$(grep -cx "$1" "$work/asked")" = "$2" ] || fail "the agent was not asked for '$1' $2 times"
+}
+
+# In a mount namespace of its own, so that nobody else sees the agent.
+served() {
+	mount -t tmpfs tmpfs /run
+	agent_start
+	expect 0 status
+	says '^lease +200 s left of 300 s, then shred'
+	says '^data +ext4 +ready +required 96 MiB +2 +/dev/vdb +/data\?\[2J$'
+	expect 0 status --json
+	python3 -c '
+import json, sys
+s = json.load(sys.stdin)
+assert s["lease"]["left_ms"] == 200000 and s["volumes"][0]["mount_point"] == "/data\x1b[2J", s
+' <"$work/out" || fail "the JSON is not what it should be"
+	expect 0 wait
+
+	expect 1 shred
+	says 'not on a terminal, and without --yes'
+	for word in no '' shre 'shred it' SHRED; do
+		types "$word" 1
+		says 'nothing was done'
+	done
+	expect 0 shred --dry-run
+	says 'would now destroy'
+	asked shred 0
+	asked 'dry run' 1
+	types shred 0
+	asked shred 1
+	expect 0 shred --yes
+	asked shred 2
+
+	agent_start refuse
+	expect 1 shred --yes
+	says 'only root of the initial user namespace'
+	agent_start failed
+	expect 3 wait
+	says 'will not be admitted: volume data: no disk matches'
+}
+
+if [ "${3-}" = served ]; then
+	served
+	exit
+fi
 usage
 kernel
 images
 json
 alone
+if unshare --mount true 2>/dev/null; then
+	unshare --mount "$0" "$ctl" "$agent" served
+elif unshare --map-root-user --mount true 2>/dev/null; then
+	unshare --map-root-user --mount "$0" "$ctl" "$agent" served
+else
+	echo "ctl: no mount namespace can be had: what it asks an agent is left out" >&2
+fi
