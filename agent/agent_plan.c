@@ -84,6 +84,14 @@ static void mark_taken(struct agent *a, struct disk_facts *disk)
 	}
 }
 
+static void waiting_fail(struct agent *a, uint32_t index, const char *why)
+{
+	char reason[256];
+
+	snprintf(reason, sizeof(reason), "volume %s: %s", a->state.volumes[index].name, why);
+	volume_failed(a, index, reason);
+}
+
 static uint32_t waiting_collect(struct agent *a)
 {
 	struct agent_carry *c = &a->carry;
@@ -91,7 +99,7 @@ static uint32_t waiting_collect(struct agent *a)
 
 	for (uint32_t i = 0; i < a->state.n_volumes; i++) {
 		if (c->works[i].kind == WORK_WAIT && c->configs[i].segment_bytes == 0)
-			volume_failed(a, i, "its file is gone from volumes.d");
+			waiting_fail(a, i, "its file is gone from volumes.d");
 		if (c->works[i].kind != WORK_WAIT)
 			continue;
 		c->round_configs[n] = c->configs[i];
@@ -144,12 +152,13 @@ static int on_look(sd_event_source *s, void *userdata)
 		return 0;
 	r = look(a);
 	if (r < 0) {
-		char reason[128];
+		char why[128];
 
-		snprintf(reason, sizeof(reason), "disks cannot be listed: %s", strerror(-r));
+		snprintf(why, sizeof(why), "disks cannot be listed: %s",
+			 r == -E2BIG ? "volume files ask for too many" : strerror(-r));
 		for (uint32_t i = 0; i < a->state.n_volumes; i++)
 			if (a->carry.works[i].kind == WORK_WAIT)
-				volume_failed(a, i, reason);
+				waiting_fail(a, i, why);
 	}
 	plan_continue(a);
 	return 0;

@@ -126,8 +126,9 @@ static void failure_note(struct agent *a, const struct watchdog_message *message
 
 	if (message->http_status == 0)
 		snprintf(text, sizeof(text), "no answer: %s",
-			 message->header.status < 0 ? strerror(-message->header.status)
-						    : "unknown");
+			 message->header.status < 0 && message->header.status > INT32_MIN
+				 ? strerror(-message->header.status)
+				 : "unknown");
 	else
 		snprintf(text, sizeof(text), "%s answered %u", route_path(message->route),
 			 message->http_status);
