@@ -3,8 +3,8 @@
  * order over the connection that is open anyway.
  *
  * All buffers are there since the agent started, the identity's descriptor too; nothing is opened
- * here. The keeper waits for the closing receipt within its budget and not for us. An agent killed
- * after the first receipt finds its hash on the page, so that the chain holds. */
+ * here. The keeper waits for the closing receipt within its budget and not for us. It takes no new
+ * agent while it shreds: what an agent killed then had not sent is never sent. */
 #include <errno.h>
 #include <string.h>
 
