@@ -324,7 +324,7 @@ int operation_signing_keys_install(struct manager *manager,
 	r = store_signing_keys_set(signing->store, set);
 	/* The key file is renamed only after the set that names the new key is safe. */
 	if (r == 0)
-		r = store_commit(signing->store);
+		r = store_commit_early(signing->store);
 	if (r < 0)
 		return r;
 	memcpy(signing->set, set, SIGNING_KEYS_SIZE);

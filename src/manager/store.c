@@ -231,6 +231,7 @@ static int load_epochs(struct store *store)
 {
 	int r;
 
+	store->adopted_epoch = 0;
 	r = setting_get_int(store, "epoch", &store->epoch);
 	if (r < 0 && r != -ENOENT)
 		return r;
@@ -329,14 +330,25 @@ static int run_plain(struct store *store, enum store_statement which)
 
 int store_commit(struct store *store)
 {
+	int r = store->lost ? -EIO : 0;
+
+	store->lost = false;
 	if (!store->dirty)
-		return 0;
+		return r;
 	if (run_plain(store, SQL_COMMIT) < 0) {
 		store_rollback(store);
 		return -EIO;
 	}
 	store->dirty = false;
-	return 0;
+	return r;
+}
+
+int store_commit_early(struct store *store)
+{
+	int r = store_commit(store);
+
+	store->lost = r < 0;
+	return r;
 }
 
 void store_rollback(struct store *store)

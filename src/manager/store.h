@@ -31,6 +31,9 @@ void store_on_open(struct store *store, void (*opened)(void *userdata), void *us
 
 /* Commits the turn's transaction, where one is open. On error it has been rolled back. */
 int store_commit(struct store *store);
+/* The same before the end of the turn. What is lost here the next store_commit() reports too: others
+ * wrote in this turn, and their replies must not leave. */
+int store_commit_early(struct store *store);
 void store_rollback(struct store *store);
 bool store_is_dirty(const struct store *store);
 

@@ -60,6 +60,7 @@ struct store {
 	sqlite3 *db;
 	sqlite3_stmt *statements[SQL__MAX];
 	bool dirty; /* a transaction is open */
+	bool lost;  /* what was written in this turn was rolled back by an early commit */
 	void (*opened)(void *userdata);
 	void *opened_userdata;
 	uint64_t epoch, adopted_epoch;

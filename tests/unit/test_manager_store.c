@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "manager/store.h"
+#include "manager/store_sql.h"
 
 static char directory[] = "/tmp/emberlock-store-XXXXXX";
 static char path[64];
@@ -483,6 +483,37 @@ static void test_transactions(void **state)
 	assert_int_equal(store_key_get(store, "three", &key), 0);
 }
 
+static int refuse_commit(void *userdata)
+{
+	return 1;
+}
+
+/* What a failed commit undid is undone in memory too, and nobody is told otherwise. */
+static void test_failed_commits(void **state)
+{
+	struct store *store = *state;
+	uint64_t epoch = store_epoch(store);
+	struct store_key key;
+
+	sqlite3_commit_hook(store->db, refuse_commit, NULL);
+	assert_int_equal(store_adopt(store), 0);
+	assert_int_equal(store_adopted_epoch(store), epoch + 1);
+	assert_int_equal(store_commit(store), -EIO);
+	assert_int_equal(store_epoch(store), epoch);
+	assert_int_equal(store_adopted_epoch(store), 0);
+	/* Lost early: the end of the turn says so as well, once. */
+	make_key(store, "one", &key);
+	assert_int_equal(store_commit_early(store), -EIO);
+	sqlite3_commit_hook(store->db, NULL, NULL);
+	assert_int_equal(store_commit(store), -EIO);
+	assert_int_equal(store_commit(store), 0);
+	assert_int_equal(store_key_get(store, "one", &key), -ENOENT);
+	make_key(store, "one", &key);
+	assert_int_equal(store_commit_early(store), 0);
+	assert_int_equal(store_commit(store), 0);
+	assert_int_equal(store_key_get(store, "one", &key), 0);
+}
+
 static void test_signing_keys(void **state)
 {
 	const struct signing_keys keys = {.epoch = 1, .n_keys = 1, .keys = {{7}}};
@@ -513,7 +544,7 @@ int main(void)
 		STORE_TEST(test_adopt),		  STORE_TEST(test_vms),
 		STORE_TEST(test_boots),		  STORE_TEST(test_ends),
 		STORE_TEST(test_receipts),	  STORE_TEST(test_transactions),
-		STORE_TEST(test_signing_keys),
+		STORE_TEST(test_failed_commits),  STORE_TEST(test_signing_keys),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);
