@@ -17,6 +17,7 @@
 #include "manager/issue.h"
 #include "manager/metrics.h"
 #include "manager/pairing.h"
+#include "manager/prober.h"
 #include "manager/rate.h"
 #include "manager/seats.h"
 
@@ -81,6 +82,7 @@ static void park(struct leases *leases, const struct ask *ask,
 	uint64_t due = ask->facts.arrived_ms + poll_ms;
 	struct seat *seat;
 
+	prober_want(leases->manager->prober, ask->workspace.id);
 	if (decision->action == ENGINE_WAIT)
 		due = decision->due_ms;
 	else if (due <= ask->now.boot_ms) {

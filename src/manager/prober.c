@@ -26,8 +26,8 @@ struct probe {
 	struct prober *prober;
 	int64_t workspace, key;
 	sd_event_source *timer;
-	bool running;	      /* a job is under way */
-	bool doubted;	      /* somebody else saw a refusal: probe, whoever has a boot */
+	bool running; /* a job is under way */
+	bool wanted;  /* somebody saw a refusal, or waits for a lease: probe, whoever has a boot */
 	uint64_t evidence_ms; /* CLOCK_BOOTTIME; 0 none */
 	uint64_t evidence_real_ms;
 	uint64_t refused_ms; /* CLOCK_BOOTTIME of the first refusal by access in a row; 0 none */
@@ -150,6 +150,7 @@ static void judge(struct probe *probe, const struct store_key *key,
 	struct manager *manager = probe->prober->manager;
 	enum kms_class class = answer->outcome.class;
 	bool was_healthy = probe->answered && probe->last.class == KMS_OK;
+	bool was_stale = probe->evidence_ms + key->max_staleness_ms < now_ms() + ENGINE_TTL_MIN_MS;
 
 	if (class != KMS_OK && (!probe->answered || probe->last.class != class))
 		log_warning("key %s: %s (%s)", key->name, kms_class_name(class),
@@ -172,7 +173,7 @@ static void judge(struct probe *probe, const struct store_key *key,
 	if (!key->kms.proven)
 		store_key_set_proven(manager->store, key->id);
 	/* Requests may be waiting for just this. */
-	if (!was_healthy)
+	if (!was_healthy || was_stale)
 		leases_review(manager->leases, LEASES_OF_KEY, key->id);
 }
 
@@ -264,10 +265,10 @@ static int on_due(sd_event_source *source, uint64_t usec, void *userdata)
 	set_key(probe, key.id);
 	/* Asleep until prober_watch(): a revocation is sticky, and who has no boot needs no probe. */
 	if (key.revoked_ms > 0 ||
-	    (!probe->doubted &&
+	    (!probe->wanted &&
 	     store_boots_current(store, workspace.id, clock_realtime_s() * 1000) == 0))
 		return 0;
-	probe->doubted = false;
+	probe->wanted = false;
 	if (submit(probe, &workspace, &key) < 0)
 		arm(probe, UNHEALTHY_MS);
 	return 0;
@@ -308,6 +309,16 @@ void prober_watch(struct prober *prober, int64_t workspace)
 		arm(probe, 0);
 }
 
+void prober_want(struct prober *prober, int64_t workspace)
+{
+	struct probe *probe;
+
+	prober_watch(prober, workspace);
+	probe = find(prober, workspace);
+	if (probe)
+		probe->wanted = true;
+}
+
 void prober_rebound(struct prober *prober, int64_t workspace)
 {
 	struct probe *probe;
@@ -329,7 +340,7 @@ void prober_observe(struct prober *prober, const struct prober_answer *answer)
 		return;
 	set_key(probe, answer->key);
 	if (is_refusal(answer->outcome.class)) {
-		probe->doubted = true;
+		probe->wanted = true;
 		if (!probe->running)
 			arm(probe, 0);
 		return;

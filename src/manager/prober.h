@@ -25,6 +25,10 @@ struct prober *prober_free(struct prober *prober);
 /* The workspace has a current boot: probe it now and then, from now on. */
 void prober_watch(struct prober *prober, int64_t workspace);
 
+/* A boot of the workspace waits for a lease: there is one more probe, even where no boot seems current
+ * by the times in the store (the clock was set; an older store was adopted). */
+void prober_want(struct prober *prober, int64_t workspace);
+
 /* Its key changed: evidence is wanted at once. */
 void prober_rebound(struct prober *prober, int64_t workspace);
 

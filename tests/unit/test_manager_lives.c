@@ -2,6 +2,8 @@
 /* Lives of VMs at a real manager: admitted, leased, superseded, cloned, revoked, restarted. */
 #include "manager_world.h"
 
+#include <sqlite3.h>
+
 static void test_admit_and_renew(void **state)
 {
 	static struct answer answer;
@@ -527,6 +529,30 @@ static void test_restart_and_rollback(void **state)
 	vm_done(&bystander);
 }
 
+/* By the wall clock the lease in the store is long over, as after that clock was set, or in an older
+ * store that was adopted: the CMK is probed all the same for a VM that asks. */
+static void test_fence_of_another_clock(void **state)
+{
+	char path[96];
+	sqlite3 *db;
+	struct vm vm;
+
+	make_key("clock", QUICK);
+	make_workspace("k", "clock");
+	vm_enrol(&vm, "k", "clock");
+	vm_admit(&vm);
+	manager_stop();
+	snprintf(path, sizeof(path), "%s/manager.db", state_dir);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "UPDATE boots SET fence_ms = 1", NULL, NULL, NULL),
+			 SQLITE_OK);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+	manager_start();
+	pause_ms(1000); /* the prober has looked for current boots, and sleeps */
+	vm_renew(&vm);
+	vm_done(&vm);
+}
+
 static int tests(void)
 {
 	const struct CMUnitTest list[] = {
@@ -544,6 +570,7 @@ static int tests(void)
 		cmocka_unit_test(test_warn),
 		cmocka_unit_test(test_killed),
 		cmocka_unit_test(test_restart_and_rollback),
+		cmocka_unit_test(test_fence_of_another_clock),
 	};
 
 	return cmocka_run_group_tests(list, set_up, tear_down);
