@@ -243,7 +243,7 @@ static void bind_done(struct kms_job *base)
 	struct operation *operation = (struct operation *)base;
 	struct store *store = operation->manager->store;
 	struct store_workspace workspace;
-	struct store_key key;
+	struct store_key key, old = {0};
 	int r;
 
 	if (!kms_agreed(operation))
@@ -251,7 +251,10 @@ static void bind_done(struct kms_job *base)
 	r = store_workspace_get_by_id(store, operation->workspace_id, &workspace);
 	if (r == 0)
 		r = store_key_get_by_id(store, operation->key.id, &key);
-	if (r == 0 && (workspace.key != operation->old_key_id || key.revoked_ms > 0)) {
+	if (r == 0 && workspace.key > 0)
+		r = store_key_get_by_id(store, workspace.key, &old);
+	if (r == 0 &&
+	    (workspace.key != operation->old_key_id || key.revoked_ms > 0 || old.revoked_ms > 0)) {
 		finish(operation, -EAGAIN, "the workspace or its key changed meanwhile: try again");
 		return;
 	}

@@ -45,11 +45,15 @@ static void run_pair(struct kms_job *base)
 static int record(const struct pair_job *job)
 {
 	struct store *store = job->manager->store;
+	struct store_workspace workspace;
 	struct store_boot boot;
 	int r;
 
 	r = store_boot_get(store, job->admission, &boot);
-	if (r < 0)
+	if (r == 0)
+		r = store_workspace_get_by_id(store, boot.workspace, &workspace);
+	/* Bound to another key meanwhile: the pair is made again, under that one. */
+	if (r < 0 || workspace.key != job->answer.key)
 		return r;
 	boot.paired = true;
 	r = store_boot_update(store, &boot);

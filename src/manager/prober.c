@@ -331,9 +331,14 @@ void prober_rebound(struct prober *prober, int64_t workspace)
 
 void prober_observe(struct prober *prober, const struct prober_answer *answer)
 {
+	struct store_workspace workspace;
 	struct probe *probe;
 	struct store_key key;
 
+	/* Late: what one key says is no evidence of another, nor an end of that one's. */
+	if (store_workspace_get_by_id(prober->manager->store, answer->workspace, &workspace) < 0 ||
+	    workspace.key != answer->key)
+		return;
 	prober_watch(prober, answer->workspace);
 	probe = find(prober, answer->workspace);
 	if (!probe || store_key_get_by_id(prober->manager->store, answer->key, &key) < 0)
