@@ -51,6 +51,26 @@ ssize_t file_read(int dirfd, const char *path, void *buf, size_t size)
 	return n;
 }
 
+int directory_sync(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	_cleanup_close_ int fd = -1;
+	char directory[PATH_MAX] = ".";
+
+	if (slash) {
+		size_t n = (size_t)(slash - path) + 1;
+
+		if (n >= sizeof(directory))
+			return -ENAMETOOLONG;
+		memcpy(directory, path, n);
+		directory[n] = '\0';
+	}
+	fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	return fsync(fd) < 0 ? -errno : 0;
+}
+
 static int fill_and_rename(int fd, const char *temporary, const char *path, const void *buf,
 			   size_t n, mode_t mode)
 {
@@ -79,9 +99,11 @@ int file_write_atomic(const char *path, const void *buf, size_t n, mode_t mode)
 	if (fd < 0)
 		return -errno;
 	r = fill_and_rename(fd, temporary, path, buf, n, mode);
-	if (r < 0)
+	if (r < 0) {
 		unlink(temporary);
-	return r;
+		return r;
+	}
+	return directory_sync(path);
 }
 
 int fd_read_full(int fd, void *buf, size_t n)

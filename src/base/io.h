@@ -11,9 +11,12 @@
  * content is left elsewhere. */
 ssize_t file_read(int dirfd, const char *path, void *buf, size_t size);
 
-/* Writes N bytes as the file PATH with MODE: a temporary neighbour, fsync, rename. 0 or negative
- * errno. */
+/* Writes N bytes as the file PATH with MODE: a temporary neighbour, fsync, rename, fsync of the
+ * directory. 0 or negative errno. */
 int file_write_atomic(const char *path, const void *buf, size_t n, mode_t mode);
+
+/* Has the directory that holds PATH on the disk: a rename lasts only then. 0 or negative errno. */
+int directory_sync(const char *path);
 
 /* Reads or writes exactly N bytes, restarting after signals. 0, -ENODATA at an early end, or errno.
  */

@@ -139,7 +139,7 @@ static int promote(struct signing *signing)
 	signing_key_free(signing->active.key);
 	signing->active = signing->next;
 	signing->next = (struct pair){0};
-	return 0;
+	return directory_sync(to);
 }
 
 /* --- the first start --- */

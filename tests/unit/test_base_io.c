@@ -41,6 +41,10 @@ static void file_round_trip(void **state)
 	assert_int_equal(file_write_atomic(path, "xy", 2, 0600), 0);
 	assert_int_equal(file_read(AT_FDCWD, path, back, sizeof(back)), 2);
 	assert_memory_equal(back, "xy", 2);
+	/* In the present directory, and in the root. */
+	assert_int_equal(directory_sync("file"), 0);
+	assert_int_equal(directory_sync("/file"), 0);
+	assert_int_equal(directory_sync("/nonexistent/file"), -ENOENT);
 }
 
 static void file_failures(void **state)
