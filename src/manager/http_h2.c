@@ -8,6 +8,11 @@
 #include "base/clock.h"
 #include "manager/http_session.h"
 
+static uint64_t now_ms(void)
+{
+	return clock_boottime_ns() / NSEC_PER_MSEC;
+}
+
 static int on_begin_headers(nghttp2_session *h2, const nghttp2_frame *frame, void *userdata)
 {
 	struct http_session *session = userdata;
@@ -25,7 +30,7 @@ static int on_begin_headers(nghttp2_session *h2, const nghttp2_frame *frame, voi
 	stream->session = session;
 	stream->id = frame->hd.stream_id;
 	stream->references = 1;
-	stream->started_ms = clock_boottime_ns() / NSEC_PER_MSEC;
+	stream->started_ms = now_ms();
 	stream->next = session->streams;
 	session->streams = stream;
 	session->idle_ms = 0;
@@ -80,7 +85,7 @@ static void forget_stream(struct http_session *session, struct http_stream *stre
 		}
 	}
 	if (!session->streams)
-		session->idle_ms = clock_boottime_ns() / NSEC_PER_MSEC;
+		session->idle_ms = now_ms();
 	http_stream_gone(stream);
 }
 
@@ -116,6 +121,7 @@ static ssize_t read_reply(nghttp2_session *h2, int32_t stream_id, uint8_t *buffe
 		n = size;
 	memcpy(buffer, reply->body + reply->offset, n);
 	reply->offset += n;
+	stream->started_ms = now_ms();
 	if (reply->offset == reply->size)
 		*flags |= NGHTTP2_DATA_FLAG_EOF;
 	return (ssize_t)n;
@@ -156,6 +162,8 @@ int http_h2_reply(struct http_session *session, struct http_stream *stream)
 	size_t n = 0;
 	int r;
 
+	stream->replied = true;
+	stream->started_ms = now_ms();
 	if (!reply) {
 		r = nghttp2_submit_rst_stream(session->h2, NGHTTP2_FLAG_NONE, stream->id,
 					      NGHTTP2_INTERNAL_ERROR);

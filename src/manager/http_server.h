@@ -12,7 +12,7 @@
 #define HTTP_HEADERS_MAX      8192   /* names, values and 32 for each, as RFC 9113 counts */
 #define HTTP_HANDSHAKE_MS     10000  /* for TLS */
 #define HTTP_REQUEST_MS	      15000  /* from a request's first byte to its last */
-#define HTTP_STALL_MS	      20000  /* for a peer that does not read */
+#define HTTP_STALL_MS	      20000  /* for a peer that takes none of our bytes */
 #define HTTP_PING_AFTER_MS    15000  /* of silence, a PING */
 #define HTTP_PING_ANSWER_MS   10000  /* then, without a sign of life, the end */
 #define HTTP_IDLE_MS	      120000 /* without any request */
@@ -66,10 +66,11 @@ struct http_stream {
 	int32_t id;
 	unsigned references;
 	size_t header_size;
-	uint64_t started_ms; /* CLOCK_BOOTTIME */
-	bool complete;	     /* the whole request is there, or the rest of it does not matter */
-	bool bad;	     /* a path or method that no route has */
-	uint8_t *buffer;     /* of the body; route->body_max bytes */
+	uint64_t started_ms; /* CLOCK_BOOTTIME; once replied, when the reply last moved on */
+	bool replied;
+	bool complete;	 /* the whole request is there, or the rest of it does not matter */
+	bool bad;	 /* a path or method that no route has */
+	uint8_t *buffer; /* of the body; route->body_max bytes */
 };
 
 static inline struct http_stream *http_stream_of(struct http_request *request)

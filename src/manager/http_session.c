@@ -156,6 +156,8 @@ static uint64_t session_deadline(const struct http_session *session, bool *ret_o
 	for (const struct http_stream *s = session->streams; s; s = s->next) {
 		if (!s->complete)
 			over = earlier(over, s->started_ms + HTTP_REQUEST_MS);
+		else if (s->replied)
+			over = earlier(over, s->started_ms + HTTP_STALL_MS);
 	}
 	if (session->stalled_ms > 0)
 		over = earlier(over, session->stalled_ms + HTTP_STALL_MS);

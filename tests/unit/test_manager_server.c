@@ -4,11 +4,14 @@
 
 #include <netinet/in.h>
 #include <openssl/ssl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+
+#include "base/cleanup.h"
 
 /* --- peers that do too little, each in a thread of its own beside the tests --- */
 
-enum slow_kind { SLOW_NO_TLS, SLOW_NO_BODY, SLOW_NO_PING, SLOW__MAX };
+enum slow_kind { SLOW_NO_TLS, SLOW_NO_BODY, SLOW_NO_WINDOW, SLOW_NO_PING, SLOW__MAX };
 
 static struct slow {
 	enum slow_kind kind;
@@ -37,6 +40,15 @@ static const uint8_t request_without_body[] =
 		'l',  'e',  'a',  's', 'e', /* HPACK */
 };
 
+/* A window of no bytes, and GET /healthz: its answer cannot leave. */
+static const uint8_t request_without_window[] = {
+	'P',  'R',  'I',  ' ', '*', ' ',  'H', 'T', 'T', 'P', '/', '2', '.', '0', 13,
+	10,   13,   10,	  'S', 'M', 13,	  10,  13,  10,	 0,   0,   6,	4,   0,	  0,
+	0,    0,    0,	  0,   4,   0,	  0,   0,   0, /* SETTINGS_INITIAL_WINDOW_SIZE */
+	0,    0,    15,	  1,   5,   0,	  0,   0,   1, /* HEADERS */
+	0x82, 0x87, 0x41, 1,   'h', 0x44, 8,   '/', 'h', 'e', 'a', 'l', 't', 'h', 'z', /* HPACK */
+};
+
 static void *slow_main(void *userdata)
 {
 	static const uint8_t h2[] = {2, 'h', '2'};
@@ -53,9 +65,11 @@ static void *slow_main(void *userdata)
 		while (read(fd, buffer, sizeof(buffer)) > 0)
 			;
 	} else if (SSL_connect(tls) == 1) {
-		size_t n = s->kind == SLOW_NO_BODY ? sizeof(request_without_body) : 33;
-
-		SSL_write(tls, request_without_body, (int)n);
+		if (s->kind == SLOW_NO_WINDOW)
+			SSL_write(tls, request_without_window, sizeof(request_without_window));
+		else
+			SSL_write(tls, request_without_body,
+				  s->kind == SLOW_NO_BODY ? sizeof(request_without_body) : 33);
 		while (SSL_read(tls, buffer, sizeof(buffer)) > 0)
 			;
 	}
@@ -82,6 +96,7 @@ static void test_slow_peers(void **state)
 	} expected[SLOW__MAX] = {
 		[SLOW_NO_TLS] = {9500, 13000},
 		[SLOW_NO_BODY] = {14500, 18000},
+		[SLOW_NO_WINDOW] = {19500, 23500},
 		[SLOW_NO_PING] = {24500, 29000},
 	};
 
