@@ -63,6 +63,9 @@ struct http_request *http_request_ref(struct http_request *request);
 /* Returns NULL. */
 struct http_request *http_request_unref(struct http_request *request);
 
+/* A signature of REQUEST was verified: its connection stays where strangers' give way to new ones. */
+void http_request_known(struct http_request *request);
+
 /* The value of NAME in the query, copied to TEXT; false where it is absent, or longer than SIZE-1,
  * or not of [A-Za-z0-9._-]. */
 bool http_request_query(const struct http_request *request, const char *name, char *text,

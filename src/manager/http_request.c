@@ -36,6 +36,14 @@ struct http_request *http_request_unref(struct http_request *request)
 	return NULL;
 }
 
+void http_request_known(struct http_request *request)
+{
+	struct http_session *session = http_stream_of(request)->session;
+
+	if (session)
+		http_session_known(session);
+}
+
 static bool is_plain(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A listener: binds, accepts, refuses above its limit. */
+/* A listener: binds, accepts; above its limit the oldest stranger gives way, or the new one. */
 #include "manager/http_server.h"
 
 #include <arpa/inet.h>
@@ -68,6 +68,18 @@ static int listen_on(const char *text, int *ret_fd)
 	return 0;
 }
 
+/* Room for one more: whoever connects and shows nothing must not lock out those who would. */
+static bool make_room(struct http_server *server)
+{
+	if (server->n_sessions < server->options.max_connections)
+		return true;
+	metrics_count(server->options.manager, METRIC_CONNECTIONS_REFUSED);
+	if (!server->strangers.first)
+		return false;
+	http_session_close(server->strangers.first);
+	return true;
+}
+
 static int on_connection(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct http_server *server = userdata;
@@ -78,8 +90,7 @@ static int on_connection(sd_event_source *source, int fd, uint32_t revents, void
 
 		if (connection < 0)
 			return 0;
-		if (server->n_sessions >= server->options.max_connections) {
-			metrics_count(server->options.manager, METRIC_CONNECTIONS_REFUSED);
+		if (!make_room(server)) {
 			close(connection);
 			continue;
 		}
@@ -128,8 +139,10 @@ struct http_server *http_server_free(struct http_server *server)
 	if (!server)
 		return NULL;
 	sd_event_source_disable_unref(server->listener);
-	while (server->sessions)
-		http_session_close(server->sessions);
+	while (server->strangers.first)
+		http_session_close(server->strangers.first);
+	while (server->known.first)
+		http_session_close(server->known.first);
 	SSL_CTX_free(server->options.tls);
 	free(server);
 	return NULL;

@@ -78,15 +78,22 @@ static inline struct http_stream *http_stream_of(struct http_request *request)
 	return (struct http_stream *)request;
 }
 
+struct http_sessions {
+	struct http_session *first, *last; /* oldest first */
+};
+
 struct http_server {
 	struct http_server_options options;
 	sd_event_source *listener;
-	struct http_session *sessions;
+	/* Peers that have shown a signature or a certificate, and those that have not yet. */
+	struct http_sessions known, strangers;
 	unsigned n_sessions;
 };
 
 /* Takes over FD. Failures close it. */
 void http_session_start(struct http_server *server, int fd);
+/* The peer is no stranger any more. */
+void http_session_known(struct http_session *session);
 void http_session_close(struct http_session *session);
 /* Hands the reply of STREAM to nghttp2 and writes what can be written; may close the session. */
 void http_session_reply(struct http_session *session, struct http_stream *stream);

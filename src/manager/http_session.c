@@ -69,6 +69,40 @@ static int set_peer(struct http_session *session)
 	return 0;
 }
 
+/* --- lists --- */
+
+static struct http_sessions *list_of(struct http_session *session)
+{
+	return session->known ? &session->server->known : &session->server->strangers;
+}
+
+static void list_add(struct http_session *session)
+{
+	struct http_sessions *list = list_of(session);
+
+	session->next = NULL;
+	session->previous = list->last;
+	*(list->last ? &list->last->next : &list->first) = session;
+	list->last = session;
+}
+
+static void list_remove(struct http_session *session)
+{
+	struct http_sessions *list = list_of(session);
+
+	*(session->previous ? &session->previous->next : &list->first) = session->next;
+	*(session->next ? &session->next->previous : &list->last) = session->previous;
+}
+
+void http_session_known(struct http_session *session)
+{
+	if (session->known)
+		return;
+	list_remove(session);
+	session->known = true;
+	list_add(session);
+}
+
 static int handshake(struct http_session *session)
 {
 	int r;
@@ -82,6 +116,8 @@ static int handshake(struct http_session *session)
 	r = set_peer(session);
 	if (r < 0)
 		return r;
+	if (session->server->options.mutual)
+		http_session_known(session);
 	session->open = true;
 	session->received_ms = session->idle_ms = now_ms();
 	return http_h2_start(session);
@@ -271,10 +307,7 @@ void http_session_start(struct http_server *server, int fd)
 	}
 	session->server = server;
 	session->fd = fd;
-	session->next = server->sessions;
-	if (session->next)
-		session->next->previous = session;
-	server->sessions = session;
+	list_add(session);
 	server->n_sessions++;
 	if (session_init(session) < 0)
 		http_session_close(session);
@@ -284,12 +317,7 @@ void http_session_close(struct http_session *session)
 {
 	struct http_server *server = session->server;
 
-	if (session->previous)
-		session->previous->next = session->next;
-	else
-		server->sessions = session->next;
-	if (session->next)
-		session->next->previous = session->previous;
+	list_remove(session);
 	server->n_sessions--;
 	while (session->streams) {
 		struct http_stream *stream = session->streams;

@@ -11,7 +11,8 @@ struct http_session {
 	SSL *tls;
 	nghttp2_session *h2;
 	sd_event_source *io, *timer;
-	bool open; /* the handshake is over */
+	bool open;  /* the handshake is over */
+	bool known; /* in server->known, else among the strangers */
 	unsigned role;
 	char peer[64];
 	/* CLOCK_BOOTTIME, ms; 0: not so */

@@ -302,7 +302,10 @@ bool leases_may_report(struct leases *leases, struct http_request *http, int64_t
 
 bool leases_may_request(struct leases *leases, struct http_request *http, int64_t vm)
 {
-	return may(leases, http, RATE_VM_REQUEST, vm);
+	if (!may(leases, http, RATE_VM_REQUEST, vm))
+		return false;
+	http_request_known(http);
+	return true;
 }
 
 unsigned leases_parked(const struct leases *leases)

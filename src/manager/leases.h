@@ -20,8 +20,8 @@ enum leases_scope { LEASES_OF_KEY, LEASES_OF_VM };
  */
 void leases_review(struct leases *leases, enum leases_scope scope, int64_t id);
 
-/* A VM may make reports of new boots rarely, and requests a few a second; false: 429 was answered.
- */
+/* A VM, known by a signature, may make reports of new boots rarely, and requests a few a second;
+ * false: 429 was answered. */
 bool leases_may_report(struct leases *leases, struct http_request *http, int64_t vm,
 		       int64_t workspace);
 bool leases_may_request(struct leases *leases, struct http_request *http, int64_t vm);

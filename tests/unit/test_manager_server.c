@@ -271,6 +271,42 @@ static void test_gone(void **state)
 	vm_done(&vm);
 }
 
+/* More connections than the manager may hold, of peers that show nothing: one that wants to get in
+ * gets in, and a VM's stays. */
+static void test_crowd(void **state)
+{
+	struct rlimit before, few;
+	static struct answer answer;
+	struct parked *parked;
+	unsigned port;
+	int fds[24];
+	struct vm vm;
+
+	vm_enrol(&vm, "w", "crowd");
+	manager_stop();
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	few = (struct rlimit){128 + 2 * 8, before.rlim_max}; /* 8 a listener */
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	manager_start();
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	port = (unsigned)atoi(strrchr(vm_url, ':') + 1);
+	vm_admit(&vm);
+	parked = park(&vm, false);
+	for (size_t i = 0; i < ELEMENTSOF(fds); i++) {
+		fds[i] = connect_to(port);
+		assert_true(fds[i] >= 0);
+	}
+	pause_ms(300);
+	get("/healthz", &answer);
+	assert_int_equal(answer.status, 200);
+	parked_wait(parked);
+	vm_take(&vm, &parked->answer, VERDICT_CONTINUE, REASON_NONE);
+	for (size_t i = 0; i < ELEMENTSOF(fds); i++)
+		close(fds[i]);
+	free(parked);
+	vm_done(&vm);
+}
+
 static int set_up_slow(void **state)
 {
 	int r = set_up(state);
@@ -286,6 +322,7 @@ static int tests(void)
 		cmocka_unit_test(test_unsigned),   cmocka_unit_test(test_malformed),
 		cmocka_unit_test(test_transport),  cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_slow_peers), cmocka_unit_test(test_gone),
+		cmocka_unit_test(test_crowd),
 	};
 
 	return cmocka_run_group_tests(list, set_up_slow, tear_down);
