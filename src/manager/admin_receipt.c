@@ -196,21 +196,35 @@ static const struct receipt_segment *find_segment(const struct receipt *receipt,
 	return NULL;
 }
 
+bool receipt_covers(const struct boot_report *report, const struct receipt *receipt,
+		    const char **ret_volume, unsigned *ret_segment)
+{
+	for (uint32_t v = 0; v < report->n_volumes; v++) {
+		const struct report_volume *volume = &report->volumes[v];
+
+		if (volume->state != VOLUME_READY)
+			continue;
+		for (unsigned s = 0; s < volume->n_segments; s++) {
+			if (find_segment(receipt, volume->name, s))
+				continue;
+			*ret_volume = volume->name;
+			*ret_segment = s;
+			return false;
+		}
+	}
+	return true;
+}
+
 /* A receipt that leaves out a segment of the boot report proves nothing about it. */
 static int verify_coverage(const struct receipt_proof *proof, const struct receipt *receipt,
 			   char *error)
 {
-	for (uint32_t v = 0; v < proof->report.n_volumes; v++) {
-		const struct report_volume *volume = &proof->report.volumes[v];
+	const char *volume;
+	unsigned segment;
 
-		if (volume->state != VOLUME_READY)
-			continue;
-		for (unsigned s = 0; s < volume->n_segments; s++)
-			if (!find_segment(receipt, volume->name, s))
-				return broken(error, "no receipt for volume %s, segment %u",
-					      volume->name, s);
-	}
-	return 0;
+	if (receipt_covers(&proof->report, receipt, &volume, &segment))
+		return 0;
+	return broken(error, "no receipt for volume %s, segment %u", volume, segment);
 }
 
 static bool all_keys_gone(const struct receipt *receipt)

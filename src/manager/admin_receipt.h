@@ -56,6 +56,11 @@ struct receipt_proof {
 int receipt_bundle_read(const char *text, size_t len, struct receipt_bundle *ret_bundle,
 			char error[static 256]);
 
+/* Whether RECEIPT names every segment of every volume that was ready in REPORT; where not, the first
+ * that it leaves out. */
+bool receipt_covers(const struct boot_report *report, const struct receipt *receipt,
+		    const char **ret_volume, unsigned *ret_segment);
+
 /* Every link. 0, or -EBADMSG with ERROR naming the first that does not hold. */
 int receipt_bundle_verify(const struct receipt_bundle *bundle,
 			  const uint8_t root_public[static PUBLIC_KEY_SIZE],

@@ -88,13 +88,59 @@ static json_t *hex_json(const uint8_t *bytes, size_t n)
 	return json_string(text);
 }
 
-/* In the order of the chain, which need not be that of arrival. */
-static int add_receipt(const struct store_receipt *receipt, void *userdata)
-{
-	json_t *value = hex_json(receipt->bytes, sizeof(receipt->bytes));
-	size_t at = receipt->kind == RECEIPT_KEYS ? 0 : json_array_size(userdata);
+/* The receipts of one boot, in the order of arrival. */
+struct received {
+	struct store_receipt keys[RECEIPTS_PER_BOOT], closing;
+	size_t n_keys;
+	bool closed;
+};
 
-	return json_array_insert_new(userdata, at, value) < 0 ? -ENOMEM : 0;
+static int take_receipt(const struct store_receipt *receipt, void *userdata)
+{
+	struct received *received = userdata;
+
+	if (receipt->kind == RECEIPT_CLOSING) {
+		received->closing = *receipt;
+		received->closed = true;
+	} else if (received->n_keys < RECEIPTS_PER_BOOT) {
+		received->keys[received->n_keys++] = *receipt;
+	}
+	return 0;
+}
+
+/* An agent that was restarted in a shred signs its first receipt anew: the one that counts is the
+ * one that the closing receipt follows. */
+static const struct store_receipt *first_of_chain(const struct received *received)
+{
+	uint8_t hash[HASH_SIZE];
+	struct receipt closing;
+
+	if (received->closed &&
+	    receipt_decode(received->closing.bytes, RECEIPT_SIZE, &closing) == 0) {
+		for (size_t i = 0; i < received->n_keys; i++) {
+			if (sha256(received->keys[i].bytes, RECEIPT_SIZE, hash) == 0 &&
+			    bytes_equal(hash, closing.previous, HASH_SIZE))
+				return &received->keys[i];
+		}
+	}
+	return received->n_keys > 0 ? &received->keys[received->n_keys - 1] : NULL;
+}
+
+static int add_receipts(struct store *store, const struct store_boot *boot, json_t *receipts)
+{
+	struct received received = {0};
+	const struct store_receipt *first;
+	int r;
+
+	r = store_receipts(store, boot->admission, take_receipt, &received);
+	if (r < 0)
+		return r;
+	first = first_of_chain(&received);
+	if (first)
+		r = json_array_append_new(receipts, hex_json(first->bytes, RECEIPT_SIZE));
+	if (r == 0 && received.closed)
+		r = json_array_append_new(receipts, hex_json(received.closing.bytes, RECEIPT_SIZE));
+	return r < 0 ? -ENOMEM : 0;
 }
 
 static int add_token(json_t *bundle, const char *name, const uint8_t token[static TOKEN_SIZE])
@@ -156,7 +202,7 @@ static int fill_bundle(struct store *store, const struct store_boot *boot, json_
 
 	r = json_object_set_new(bundle, "receipts", receipts);
 	if (r == 0)
-		r = store_receipts(store, boot->admission, add_receipt, receipts);
+		r = add_receipts(store, boot, receipts);
 	if (r == 0)
 		r = find_set(store, boot, set);
 	if (r < 0)

@@ -5,15 +5,15 @@
 
 #include "base/log.h"
 #include "keys/sign.h"
+#include "manager/admin_receipt.h"
 #include "manager/leases.h"
 #include "manager/metrics.h"
 #include "manager/routes_vm.h"
 
-/* The boot and its verified receipt; false where the request has been answered. */
+/* The boot, its report, its verified receipt; false where the request has been answered. */
 static bool receipt_verified(struct http_request *http, struct store_boot *boot,
-			     struct receipt *receipt)
+			     struct boot_report *report, struct receipt *receipt)
 {
-	struct boot_report report;
 	int r;
 
 	if (receipt_decode(http->body, http->body_size, receipt) < 0) {
@@ -23,7 +23,7 @@ static bool receipt_verified(struct http_request *http, struct store_boot *boot,
 	}
 	r = store_boot_get(http->manager->store, receipt->admission, boot);
 	if (r == 0)
-		r = boot_report_decode(boot->report, sizeof(boot->report), &report);
+		r = boot_report_decode(boot->report, sizeof(boot->report), report);
 	if (r < 0) {
 		if (r == -ENOENT)
 			http_reply_error(http, 409, "admission", "no such admission");
@@ -31,7 +31,7 @@ static bool receipt_verified(struct http_request *http, struct store_boot *boot,
 			http_reply_retry(http, 503, 5, "store", "the store does not answer");
 		return false;
 	}
-	if (receipt_verify(http->body, http->body_size, report.boot_key, receipt) < 0) {
+	if (receipt_verify(http->body, http->body_size, report->boot_key, receipt) < 0) {
 		metrics_count(http->manager, METRIC_REQUESTS_BAD);
 		http_reply_error(http, 401, "signature", "not signed by the boot key");
 		return false;
@@ -41,7 +41,7 @@ static bool receipt_verified(struct http_request *http, struct store_boot *boot,
 
 /* With its receipt a boot has ended, whatever the manager thought of it. */
 static int receipt_store(struct http_request *http, struct store_boot *boot,
-			 const struct receipt *receipt)
+			 const struct receipt *receipt, bool keys_gone)
 {
 	struct store *store = http->manager->store;
 	struct store_receipt row = {
@@ -58,20 +58,26 @@ static int receipt_store(struct http_request *http, struct store_boot *boot,
 	if (boot->state != BOOT_ENDING && boot->state != BOOT_OFF)
 		boot->reason = receipt->reason;
 	boot->state = BOOT_OFF;
-	boot->keys_gone = boot->keys_gone || receipt->keys_gone_ns > 0;
+	boot->keys_gone = boot->keys_gone || keys_gone;
 	boot->last_ms = row.received_ms;
 	return store_boot_update(store, boot);
 }
 
 void receipt_handle(struct http_request *http)
 {
+	struct boot_report report;
 	struct store_boot boot;
 	struct receipt receipt;
+	const char *volume;
+	unsigned segment;
+	bool keys_gone;
 	int r;
 
-	if (!receipt_verified(http, &boot, &receipt))
+	if (!receipt_verified(http, &boot, &report, &receipt))
 		return;
-	r = receipt_store(http, &boot, &receipt);
+	keys_gone =
+		receipt.keys_gone_ns > 0 && receipt_covers(&report, &receipt, &volume, &segment);
+	r = receipt_store(http, &boot, &receipt, keys_gone);
 	if (r == -ENOSPC) {
 		http_reply_error(http, 409, "enough", "this boot has sent its receipts");
 	} else if (r < 0) {
@@ -80,7 +86,7 @@ void receipt_handle(struct http_request *http)
 		metrics_count(http->manager, METRIC_RECEIPTS);
 		log_notice("%s/%s: receipt: %s, %s", boot.workspace_name, boot.vm_name,
 			   reason_name(receipt.reason),
-			   receipt.keys_gone_ns > 0 ? "keys gone" : "a segment is unwiped");
+			   keys_gone ? "keys gone" : "it does not say that every key is gone");
 		/* Not an empty 204: libcurl 7.88 notices the end of one over HTTP/2 only with the
 		 * next bytes of the connection, and a VM that waits is about to go off. */
 		http_reply_bytes(http, 200, "text/plain", "ok\n", 3);

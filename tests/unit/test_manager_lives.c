@@ -127,17 +127,18 @@ static void test_supersede(void **state)
 }
 
 static void vm_receipt(const struct vm *vm, enum receipt_kind kind, const uint8_t *previous,
-		       uint64_t keys_gone_ns, uint8_t bytes[static RECEIPT_SIZE])
+		       const char *volume, uint8_t bytes[static RECEIPT_SIZE])
 {
 	struct receipt receipt = {
 		.kind = kind,
 		.reason = REASON_REVOKED,
 		.start_ns = 1000,
-		.keys_gone_ns = keys_gone_ns,
+		.keys_gone_ns = 2000,
 		.n_segments = 1,
-		.segments = {{.volume = "data", .fate = SEGMENT_WIPED, .wiped_us = 5}},
+		.segments = {{.fate = SEGMENT_WIPED, .wiped_us = 5}},
 	};
 
+	strcpy(receipt.segments[0].volume, volume);
 	memcpy(receipt.admission, vm->admission, HASH_SIZE);
 	memcpy(receipt.previous, previous, HASH_SIZE);
 	assert_int_equal(receipt_sign(vm->boot_key, &receipt, bytes), 0);
@@ -151,16 +152,21 @@ static void send_receipts(struct vm *vm)
 
 	assert_int_equal(sha256(vm->token_bytes, TOKEN_SIZE, hash), 0);
 	random_key(&vm->boot_key);
-	vm_receipt(vm, RECEIPT_KEYS, hash, 2000, bytes);
+	vm_receipt(vm, RECEIPT_KEYS, hash, "data", bytes);
 	signing_key_free(vm->boot_key);
 	vm->boot_key = own;
 	post("/v1/receipt", bytes, sizeof(bytes), &answer); /* forged */
 	assert_int_equal(answer.status, 401);
-	vm_receipt(vm, RECEIPT_KEYS, hash, 2000, bytes);
+	/* One that leaves out a volume of the report is no "keys gone", and not of the chain. */
+	vm_receipt(vm, RECEIPT_KEYS, hash, "other", bytes);
+	post("/v1/receipt", bytes, sizeof(bytes), &answer);
+	assert_int_equal(answer.status, 200);
+	assert_fleet(vm, "off", "live");
+	vm_receipt(vm, RECEIPT_KEYS, hash, "data", bytes);
 	post("/v1/receipt", bytes, sizeof(bytes), &answer);
 	assert_int_equal(answer.status, 200);
 	assert_int_equal(sha256(bytes, sizeof(bytes), hash), 0);
-	vm_receipt(vm, RECEIPT_CLOSING, hash, 2000, bytes);
+	vm_receipt(vm, RECEIPT_CLOSING, hash, "data", bytes);
 	post("/v1/receipt", bytes, sizeof(bytes), &answer);
 	assert_int_equal(answer.status, 200);
 	post("/v1/receipt", bytes, sizeof(bytes), &answer); /* again */
