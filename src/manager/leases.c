@@ -278,6 +278,9 @@ void leases_review(struct leases *leases, enum leases_scope scope, int64_t id)
 
 		if (seat && seat->http)
 			review(leases, seat);
+		/* A key's are many, and their turn comes from the KMS, not out of a request. */
+		if (scope == LEASES_OF_KEY)
+			manager_turn_bound(leases->manager);
 	}
 	free(admissions);
 }
