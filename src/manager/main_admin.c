@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "base/cleanup.h"
 #include "manager/admin_cli.h"
@@ -261,6 +262,9 @@ int main(int argc, char **argv)
 	int r;
 
 	json_wipe_freed();
+	/* Root keys and VMs' keys pass through this process: no core file. */
+	if (prctl(PR_SET_DUMPABLE, 0) < 0)
+		return admin_refuse(-errno, "cannot forbid core dumps"), EXIT_FAILURE;
 	r = sort_arguments(argc, argv, &line);
 	if (r != 0)
 		return r;
