@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "manager/http_server.h"
 #include "manager/manager.h"
 
@@ -119,6 +120,17 @@ static void take_back(struct http_stream *stream)
 		snprintf(stream->reply->retry_after, sizeof(stream->reply->retry_after), "5");
 }
 
+/* What administrators change, or try to, is on record with their name. */
+static void note(const struct http_stream *stream)
+{
+	const struct http_request *request = &stream->request;
+
+	if (!(request->role & ROLE_ANY_ADMIN) || request->method == HTTP_GET || stream->bad)
+		return;
+	log_notice("%s: %s %s: %u", request->peer, http_method_name(request->method), request->path,
+		   stream->reply ? stream->reply->status : 500);
+}
+
 void http_send_finished(struct manager *manager, int r)
 {
 	struct http_stream *stream = manager->finished;
@@ -130,6 +142,7 @@ void http_send_finished(struct manager *manager, int r)
 
 		if (r < 0)
 			take_back(stream);
+		note(stream);
 		if (stream->session)
 			http_session_reply(stream->session, stream);
 		http_request_unref(&stream->request);

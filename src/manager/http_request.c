@@ -15,6 +15,11 @@ static const char *const method_names[HTTP_METHOD__MAX] = {
 	[HTTP_DELETE] = "DELETE",
 };
 
+const char *http_method_name(enum http_method method)
+{
+	return method_names[method];
+}
+
 struct http_request *http_request_ref(struct http_request *request)
 {
 	http_stream_of(request)->references++;

@@ -98,6 +98,7 @@ void http_session_close(struct http_session *session);
 /* Hands the reply of STREAM to nghttp2 and writes what can be written; may close the session. */
 void http_session_reply(struct http_session *session, struct http_stream *stream);
 
+const char *http_method_name(enum http_method method);
 /* Chooses the route; answers 403, 404, 405 where there is none. */
 void http_stream_route(struct http_stream *stream, const struct http_route *routes, size_t n);
 /* More of the body; answers 413. -ENOMEM. */
