@@ -81,15 +81,15 @@ static int ensure(const char *const *sans, size_t n, int64_t now, char error[sta
 	return pki_ensure(&options, now, error);
 }
 
-/* Exactly what a TLS peer would check, at time NOW. */
-static bool is_trusted(const char *leaf, const char *authority, int purpose, int64_t now)
+/* Exactly what a TLS peer would check that trusts AUTHORITIES (one or more in a file), at time NOW. */
+static bool is_trusted(const char *leaf, const char *authorities, int purpose, int64_t now)
 {
-	X509 *certificate_read = certificate(leaf), *ca = certificate(authority);
+	X509 *certificate_read = certificate(leaf);
 	X509_STORE *store = X509_STORE_new();
 	X509_STORE_CTX *context = X509_STORE_CTX_new();
 	bool trusted;
 
-	X509_STORE_add_cert(store, ca);
+	assert_int_equal(X509_STORE_load_file(store, path_of(authorities)), 1);
 	X509_STORE_CTX_init(context, store, certificate_read, NULL);
 	X509_STORE_CTX_set_purpose(context, purpose);
 	X509_STORE_CTX_set_time(context, 0, (time_t)now);
@@ -97,7 +97,6 @@ static bool is_trusted(const char *leaf, const char *authority, int purpose, int
 	trusted = X509_verify_cert(context) == 1;
 	X509_STORE_CTX_free(context);
 	X509_STORE_free(store);
-	X509_free(ca);
 	X509_free(certificate_read);
 	return trusted;
 }
@@ -305,6 +304,37 @@ static void renewed_authority_keeps_its_key(void **state)
 	assert_true(is_trusted("server.pem", "ca.pem", X509_PURPOSE_SSL_SERVER, later));
 }
 
+static void move(const char *from, const char *to)
+{
+	char old[PATH_MAX];
+
+	strcpy(old, path_of(from));
+	assert_int_equal(rename(old, path_of(to)), 0);
+}
+
+/* Another authority takes the first one's place: VMs that hold both accept the manager before and
+ * after, and those that hold the new one alone after. */
+static void authorities_change_with_overlap(void **state)
+{
+	char both[2 * 8192], error[256];
+	size_t n;
+
+	assert_int_equal(ensure(NULL, 0, NOW, error), 1);
+	move("ca.pem", "old.pem");
+	move("ca.key", "old.key");
+	move("server.pem", "old-server.pem");
+	assert_int_equal(ensure(NULL, 0, NOW, error), 1);
+	n = remember("old.pem", both);
+	n += remember("ca.pem", both + n);
+	assert_int_equal(file_write_atomic(path_of("both.pem"), both, n, 0600), 0);
+	assert_true(is_trusted("old-server.pem", "both.pem", X509_PURPOSE_SSL_SERVER, NOW));
+	assert_true(is_trusted("server.pem", "both.pem", X509_PURPOSE_SSL_SERVER, NOW));
+	assert_true(is_trusted("server.pem", "ca.pem", X509_PURPOSE_SSL_SERVER, NOW));
+	assert_false(is_trusted("server.pem", "old.pem", X509_PURPOSE_SSL_SERVER, NOW));
+	n = remember("ca.pem", both);
+	assert_true(is_same_file("identities/operator/ca.pem", both, n));
+}
+
 static void new_name_renews_the_server(void **state)
 {
 	static const char *const sans[] = {"10.0.2.2"};
@@ -435,6 +465,7 @@ int main(void)
 		PKI_TEST(serials_differ),
 		PKI_TEST(old_certificates_are_renewed),
 		PKI_TEST(renewed_authority_keeps_its_key),
+		PKI_TEST(authorities_change_with_overlap),
 		PKI_TEST(new_name_renews_the_server),
 		PKI_TEST(clock_that_went_back_renews),
 		PKI_TEST(bad_names_are_refused),
