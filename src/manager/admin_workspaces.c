@@ -98,7 +98,8 @@ void admin_workspaces_delete(struct http_request *request)
 	if (r == 0)
 		r = store_workspace_delete(store, name);
 	if (r == -EBUSY) {
-		snprintf(message, sizeof(message), "workspace %.63s: it has VMs", name);
+		snprintf(message, sizeof(message),
+			 "workspace %.63s: it has VMs, or records of boots", name);
 		admin_reply_message(request, r, message);
 	} else if (r < 0) {
 		admin_reply_refused(request, r, "workspace", name);

@@ -45,6 +45,11 @@ static int help(void)
 	return 0;
 }
 
+static bool is_wildcard(const char *address)
+{
+	return strncmp(address, "0.0.0.0:", 8) == 0 || strncmp(address, "[::]:", 5) == 0;
+}
+
 /* 1 go on, 0 done, -EINVAL. */
 static int parse_arguments(int argc, char **argv)
 {
@@ -96,7 +101,25 @@ static int parse_arguments(int argc, char **argv)
 			return -EINVAL;
 		}
 	}
-	return optind == argc ? 1 : log_errno(-EINVAL, "%s", argv[optind]);
+	if (optind < argc)
+		return log_errno(-EINVAL, "%s", argv[optind]);
+	if (is_wildcard(arg_listen) && !arg_advertise) {
+		log_error("--listen %s: VMs cannot be told that address; --advertise says what "
+			  "they are told",
+			  arg_listen);
+		return -EINVAL;
+	}
+	return 1;
+}
+
+/* Where ADDRESS is reached from this machine: nobody connects to a wildcard. */
+static void url_of(const char *address, char url[static 128])
+{
+	if (is_wildcard(address))
+		snprintf(url, 128, "https://%s%s", *address == '[' ? "[::1]" : "127.0.0.1",
+			 strrchr(address, ':'));
+	else
+		snprintf(url, 128, "https://%s", address);
 }
 
 /* 1 where the server's certificate is new. */
@@ -112,8 +135,8 @@ static int ensure_pki(void)
 	};
 	int r;
 
-	snprintf(admin_url, sizeof(admin_url), "https://%s", arg_admin_listen);
-	snprintf(url, sizeof(url), "https://%s", arg_listen);
+	url_of(arg_admin_listen, admin_url);
+	url_of(arg_listen, url);
 	r = pki_ensure(&options, (int64_t)clock_realtime_s(), error);
 	if (r < 0)
 		log_error("%s", error);

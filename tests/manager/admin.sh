@@ -252,9 +252,16 @@ test_store() {
 	does store/adopt "store: adopted" admin store adopt
 }
 
+test_manager() {
+	refuses manager/wildcard 2 "--listen 0.0.0.0:0: .*--advertise" timeout 60 "$bin/emberlock-manager" --state "$work/other" --listen 0.0.0.0:0
+	refuses manager/argument 2 "more" timeout 60 "$bin/emberlock-manager" --state "$work/other" more
+	does manager/help "--advertise URL" timeout 60 "$bin/emberlock-manager" --help
+}
+
 port=$(free_port)
 admin_port=$(free_port)
 test_usage
+test_manager
 test_file_kms
 if start_manager; then
 	test_identity
