@@ -72,13 +72,10 @@ int directory_sync(const char *path)
 }
 
 static int fill_and_rename(int fd, const char *temporary, const char *path, const void *buf,
-			   size_t n, mode_t mode)
+			   size_t n)
 {
-	int r;
+	int r = fd_write_full(fd, buf, n);
 
-	if (fchmod(fd, mode) < 0)
-		return -errno;
-	r = fd_write_full(fd, buf, n);
 	if (r < 0)
 		return r;
 	if (fsync(fd) < 0 || rename(temporary, path) < 0)
@@ -87,6 +84,12 @@ static int fill_and_rename(int fd, const char *temporary, const char *path, cons
 }
 
 int file_write_atomic(const char *path, const void *buf, size_t n, mode_t mode)
+{
+	return file_write_atomic_as(path, buf, n, mode, (uid_t)-1, (gid_t)-1);
+}
+
+int file_write_atomic_as(const char *path, const void *buf, size_t n, mode_t mode, uid_t uid,
+			 gid_t gid)
 {
 	_cleanup_close_ int fd = -1;
 	char temporary[PATH_MAX];
@@ -98,7 +101,11 @@ int file_write_atomic(const char *path, const void *buf, size_t n, mode_t mode)
 	fd = mkostemp(temporary, O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	r = fill_and_rename(fd, temporary, path, buf, n, mode);
+	/* Only where it is asked for: sandboxes leave nobody chown(2). */
+	if ((uid != (uid_t)-1 && fchown(fd, uid, gid) < 0) || fchmod(fd, mode) < 0)
+		r = -errno;
+	else
+		r = fill_and_rename(fd, temporary, path, buf, n);
 	if (r < 0) {
 		unlink(temporary);
 		return r;

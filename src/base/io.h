@@ -14,6 +14,9 @@ ssize_t file_read(int dirfd, const char *path, void *buf, size_t size);
 /* Writes N bytes as the file PATH with MODE: a temporary neighbour, fsync, rename, fsync of the
  * directory. 0 or negative errno. */
 int file_write_atomic(const char *path, const void *buf, size_t n, mode_t mode);
+/* The same, as a file of UID and GID (UID -1: the caller's). */
+int file_write_atomic_as(const char *path, const void *buf, size_t n, mode_t mode, uid_t uid,
+			 gid_t gid);
 
 /* Has the directory that holds PATH on the disk: a rename lasts only then. 0 or negative errno. */
 int directory_sync(const char *path);

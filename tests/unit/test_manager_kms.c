@@ -184,6 +184,27 @@ static void test_unreadable(void **state)
 	assert_int_equal(chmod(key.directory, 0700), 0);
 }
 
+/* Root creates and switches keys in a directory of the manager's user, who must go on reading them. */
+static void test_owner(void **state)
+{
+	struct stat st;
+	char text[512];
+
+	if (geteuid() != 0)
+		skip();
+	snprintf(text, sizeof(text), "%s/k.json", key.directory);
+	assert_int_equal(keyfile_delete(key.directory, key.key_id), 0);
+	assert_int_equal(chown(key.directory, 65534, 65533), 0);
+	assert_int_equal(keyfile_create(key.directory, key.key_id), 0);
+	assert_int_equal(stat(text, &st), 0);
+	assert_int_equal(st.st_uid, 65534);
+	assert_int_equal(st.st_gid, 65533);
+	assert_int_equal(keyfile_set_state(key.directory, key.key_id, KEYFILE_DISABLED), 0);
+	assert_int_equal(stat(text, &st), 0);
+	assert_int_equal(st.st_uid, 65534);
+	assert_int_equal(st.st_mode & 07777, 0600);
+}
+
 static void test_envelope(void **state)
 {
 	struct envelope_kek kek, again, other;
@@ -330,15 +351,11 @@ int main(void)
 {
 #define KEY_TEST(f) cmocka_unit_test_setup_teardown(f, make_key, drop_key)
 	const struct CMUnitTest tests[] = {
-		KEY_TEST(test_round_trip),
-		KEY_TEST(test_largest),
-		KEY_TEST(test_corrupt),
-		KEY_TEST(test_states),
-		KEY_TEST(test_unreadable),
-		KEY_TEST(test_envelope),
-		cmocka_unit_test(test_locked),
-		cmocka_unit_test(test_pool),
-		cmocka_unit_test(test_pool_is_bounded),
+		KEY_TEST(test_round_trip),   KEY_TEST(test_largest),
+		KEY_TEST(test_corrupt),	     KEY_TEST(test_states),
+		KEY_TEST(test_owner),	     KEY_TEST(test_unreadable),
+		KEY_TEST(test_envelope),     cmocka_unit_test(test_locked),
+		cmocka_unit_test(test_pool), cmocka_unit_test(test_pool_is_bounded),
 	};
 
 	return cmocka_run_group_tests(tests, make, clean);

@@ -93,15 +93,22 @@ int keyfile_read(const char *directory, const char *key_id, struct keyfile *ret_
 	return r;
 }
 
-static int keyfile_write(const char *path, const struct keyfile *keyfile)
+/* Root leaves the file to whom the directory (the descriptor LOCK) belongs: the manager, who must
+ * read it, is somebody else. */
+static int keyfile_write(int lock, const char *path, const struct keyfile *keyfile)
 {
 	char text[KEYFILE_TEXT_MAX], hex[2 * KEYFILE_KEY_SIZE + 1];
+	bool root = geteuid() == 0;
+	struct stat st;
 	int n, r;
 
+	if (fstat(lock, &st) < 0)
+		return -errno;
 	hex_encode(keyfile->key, sizeof(keyfile->key), hex);
 	n = snprintf(text, sizeof(text), "{\"key\":\"%s\",\"state\":\"%s\"}\n", hex,
 		     state_names[keyfile->state]);
-	r = file_write_atomic(path, text, (size_t)n, 0600);
+	r = file_write_atomic_as(path, text, (size_t)n, 0600, root ? st.st_uid : (uid_t)-1,
+				 st.st_gid);
 	bytes_wipe(hex, sizeof(hex));
 	bytes_wipe(text, sizeof(text));
 	return r;
@@ -126,7 +133,7 @@ int keyfile_create(const char *directory, const char *key_id)
 		return -EEXIST;
 	if (RAND_priv_bytes(keyfile.key, sizeof(keyfile.key)) != 1)
 		return -EIO;
-	r = keyfile_write(path, &keyfile);
+	r = keyfile_write(lock, path, &keyfile);
 	bytes_wipe(&keyfile, sizeof(keyfile));
 	return r;
 }
@@ -148,7 +155,7 @@ int keyfile_set_state(const char *directory, const char *key_id, enum keyfile_st
 	if (r < 0)
 		return r;
 	keyfile.state = state;
-	r = keyfile_write(path, &keyfile);
+	r = keyfile_write(lock, path, &keyfile);
 	bytes_wipe(&keyfile, sizeof(keyfile));
 	return r;
 }
