@@ -117,6 +117,8 @@ static void print_limits(const struct receipt_proof *proof, FILE *to)
 	      to);
 	if (proof->anchor == RECEIPT_ANCHOR_UNKNOWN)
 		fputs("  - What its first receipt follows is not in the bundle.\n", to);
+	if (last->reason == REASON_CLONE)
+		fputs("  - There were two holders of this boot: it is the statement of one.\n", to);
 	if (last->kind != RECEIPT_CLOSING)
 		fputs("  - The closing receipt did not come: what followed the keys is unknown.\n",
 		      to);

@@ -242,7 +242,8 @@ bool engine_bucket_take(struct engine_bucket *bucket, uint32_t burst, uint32_t i
 
 enum engine_class engine_class(const struct store_boot *boot, uint64_t now_real_ms)
 {
-	if (boot->state == BOOT_OFF && boot->keys_gone)
+	/* Of a clone's two holders a receipt speaks for one. */
+	if (boot->state == BOOT_OFF && boot->keys_gone && boot->reason != REASON_CLONE)
 		return CLASS_RECEIPT;
 	if (!boot->was_admitted)
 		return CLASS_NONE;

@@ -386,6 +386,9 @@ static void test_classes(void **state)
 		 "superseded"},
 		{BOOT_OFF, true, false, true, false, REASON_REVOKED, CLASS_RECEIPT, "off"},
 		{BOOT_OFF, true, true, true, true, REASON_REVOKED, CLASS_RECEIPT, "off"},
+		/* A clone: the other holder has sent none. */
+		{BOOT_OFF, true, false, true, false, REASON_CLONE, CLASS_LIVE, "off"},
+		{BOOT_OFF, true, false, true, true, REASON_CLONE, CLASS_LEASE_ENDED, "off"},
 		/* A segment is unwiped: the receipt is none of "keys gone". */
 		{BOOT_OFF, true, false, false, false, REASON_REVOKED, CLASS_LIVE, "off"},
 		{BOOT_OFF, true, false, false, true, REASON_REVOKED, CLASS_LEASE_ENDED, "off"},
