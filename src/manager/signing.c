@@ -227,7 +227,10 @@ static int load_set(struct signing *signing)
 	/* A crash between the commit of a set and the renaming of the key file. */
 	if (set_has(&set, &signing->next))
 		return promote(signing);
-	log_error("signing: signing.key is not in the installed set of signing keys");
+	log_error(
+		"signing: %s/signing.key is not in the set of signing keys of manager.db: restore "
+		"the two from one backup",
+		signing->state_dir);
 	return -ENOKEY;
 }
 

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The reader of JSON from outside (admin API, receipt bundles, key files), with a member of each
+ * type: what it takes is within the bounds of its table, what it refuses has a reason. */
+#include "base/cleanup.h"
+#include "base/parse.h"
+#include "fuzz.h"
+#include "manager/json.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+	uint8_t fixed[4], items[3][4];
+	struct json_bytes_array array = {.bytes = items[0], .max = ELEMENTSOF(items)};
+	char text[8] = "", name[8] = "", error[256] = "";
+	uint64_t number = 0;
+	bool flag = false;
+	const struct json_member members[] = {
+		{"text", JSON_MEMBER_TEXT, text, sizeof(text), true},
+		{"name", JSON_MEMBER_NAME, name, sizeof(name)},
+		{"number", JSON_MEMBER_UNSIGNED, &number, 0, true},
+		{"flag", JSON_MEMBER_BOOL, &flag, 0, true},
+		{"bytes", JSON_MEMBER_BYTES, fixed, sizeof(fixed), true},
+		{"array", JSON_MEMBER_BYTES_ARRAY, &array, sizeof(items[0]), true},
+	};
+
+	if (json_read_object((const char *)bytes, size, members, ELEMENTSOF(members), error) < 0) {
+		must(error[0] && memchr(error, 0, sizeof(error)));
+		return 0;
+	}
+	must(memchr(text, 0, sizeof(text)) && memchr(name, 0, sizeof(name)));
+	must(name_is_valid(name, sizeof(name) - 1));
+	must(number <= UINT32_MAX && array.n <= ELEMENTSOF(items));
+	return 0;
+}
