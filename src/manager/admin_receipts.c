@@ -68,8 +68,8 @@ void admin_receipts_list(struct http_request *request)
 	if (r < 0)
 		return;
 	walk.rows = json_array();
-	r = store_boots(walk.store, *workspace ? workspace : NULL, *vm ? vm : NULL, add_boot,
-			&walk);
+	r = store_boots_with_receipt(walk.store, *workspace ? workspace : NULL, *vm ? vm : NULL,
+				     add_boot, &walk);
 	if (r < 0) {
 		json_decref(walk.rows);
 		admin_reply_refused(request, r, "receipts", "list");

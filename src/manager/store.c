@@ -50,6 +50,7 @@ static const char schema[] =
 	"CREATE INDEX boots_of_vm ON boots (vm, state);"
 	"CREATE INDEX boots_of_workspace ON boots (workspace, state);"
 	"CREATE INDEX boots_by_age ON boots (first_ms);"
+	"CREATE INDEX boots_by_state ON boots (state, last_ms);"
 	"CREATE TABLE receipts (admission BLOB NOT NULL REFERENCES boots (admission),"
 	" kind INTEGER NOT NULL, bytes BLOB NOT NULL, received_ms INTEGER NOT NULL) STRICT;"
 	"CREATE INDEX receipts_of_boot ON receipts (admission);";

@@ -180,10 +180,10 @@ int store_boots_end_of_vm(struct store *store, int64_t vm, const uint8_t *except
 			  enum reason reason);
 int store_boots_end_of_key(struct store *store, int64_t key, enum reason reason);
 typedef int (*store_boot_each)(const struct store_boot *boot, void *userdata);
-/* Newest first; WORKSPACE and VM may be NULL. */
-int store_boots(struct store *store, const char *workspace, const char *vm, store_boot_each each,
-		void *userdata);
-/* Those of the above that were heard of since SINCE_MS, or have not ended. */
+/* Newest first, that left a receipt; WORKSPACE and VM may be NULL. */
+int store_boots_with_receipt(struct store *store, const char *workspace, const char *vm,
+			     store_boot_each each, void *userdata);
+/* Newest first, that were heard of since SINCE_MS, or have not ended. */
 int store_boots_since(struct store *store, const char *workspace, uint64_t since_ms,
 		      store_boot_each each, void *userdata);
 /* Number of boots of a workspace that may hold keys under a lease at NOW_MS, or, reported within the

@@ -209,10 +209,10 @@ static int boots_walk(struct store *store, sqlite3_stmt *statement, store_boot_e
 	return r;
 }
 
-int store_boots(struct store *store, const char *workspace, const char *vm, store_boot_each each,
-		void *userdata)
+int store_boots_with_receipt(struct store *store, const char *workspace, const char *vm,
+			     store_boot_each each, void *userdata)
 {
-	sqlite3_stmt *statement = sql_statement(store, SQL_BOOTS);
+	sqlite3_stmt *statement = sql_statement(store, SQL_BOOTS_WITH_RECEIPT);
 
 	if (!statement)
 		return -EIO;

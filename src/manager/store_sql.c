@@ -92,10 +92,15 @@ const char *const store_sql[SQL__MAX] = {
 	[SQL_BOOTS_CURRENT] = "SELECT count(*) FROM boots WHERE workspace = ?1 AND "
 			      "((state = 4 AND (unbounded OR fence_ms >= ?2)) OR "
 			      "(state IN (1, 2) AND first_ms >= ?2 - 86400000))",
-	[SQL_BOOTS_SINCE] = BOOTS "WHERE (?1 IS NULL OR w.name = ?1) AND (b.last_ms >= ?2 OR "
-				  "b.state IN (1, 2, 4)) ORDER BY b.first_ms DESC, b.rowid DESC",
-	[SQL_BOOTS] = BOOTS "WHERE (?1 IS NULL OR w.name = ?1) AND (?2 IS NULL OR v.name = ?2) "
-			    "ORDER BY b.first_ms DESC, b.rowid DESC",
+	/* By the index of states: boots are kept for ever, and the loop waits. */
+	[SQL_BOOTS_SINCE] = BOOTS
+	"WHERE (?1 IS NULL OR w.name = ?1) AND b.rowid IN (SELECT rowid FROM boots WHERE " CURRENT
+	" UNION ALL SELECT rowid FROM boots WHERE state IN (3, 5, 6) AND last_ms >= ?2) "
+	"ORDER BY +b.first_ms DESC, b.rowid DESC",
+	[SQL_BOOTS_WITH_RECEIPT] =
+		BOOTS "WHERE (?1 IS NULL OR w.name = ?1) AND (?2 IS NULL OR v.name = ?2) AND "
+		      "EXISTS (SELECT 1 FROM receipts r WHERE r.admission = b.admission) "
+		      "ORDER BY b.first_ms DESC, b.rowid DESC",
 	[SQL_RECEIPT_INSERT] = "INSERT INTO receipts (admission, kind, bytes, received_ms) "
 			       "VALUES (?1, ?2, ?3, ?4)",
 	[SQL_RECEIPTS_COUNT] = "SELECT count(*), count(bytes = ?2 OR NULL) FROM receipts "
