@@ -52,9 +52,11 @@ static int record(const struct pair_job *job)
 	r = store_boot_get(store, job->admission, &boot);
 	if (r == 0)
 		r = store_workspace_get_by_id(store, boot.workspace, &workspace);
-	/* Bound to another key meanwhile: the pair is made again, under that one. */
-	if (r < 0 || workspace.key != job->answer.key)
+	if (r < 0)
 		return r;
+	/* Bound to another key meanwhile: the pair is made again, under that one. */
+	if (workspace.key != job->answer.key)
+		return 0;
 	boot.paired = true;
 	r = store_boot_update(store, &boot);
 	return r < 0 ? r : store_boot_set_pair(store, job->admission, job->blob, job->blob_size);
