@@ -112,7 +112,8 @@ int issue_shred(struct manager *manager, struct ask *ask, const struct engine_de
 	};
 	int r;
 
-	if (bytes_are_zero(boot->shred_token, TOKEN_SIZE)) {
+	if (bytes_are_zero(boot->shred_token, TOKEN_SIZE) ||
+	    (boot->state != BOOT_OFF && !signing_counts(manager->signing, boot->shred_token))) {
 		token.sequence = signing_next(manager->signing);
 		memcpy(token.admission, boot->admission, HASH_SIZE);
 		memcpy(token.challenge, ask->request->challenge, CHALLENGE_SIZE);
@@ -132,6 +133,25 @@ int issue_shred(struct manager *manager, struct ask *ask, const struct engine_de
 	if (r < 0)
 		return r;
 	issue_again(ask->http, boot->shred_token);
+	return 0;
+}
+
+int issue_repeat(struct manager *manager, struct ask *ask)
+{
+	struct store_boot *boot = ask->boot;
+	struct token token;
+	int r;
+
+	if (!signing_counts(manager->signing, boot->token)) {
+		r = token_decode(boot->token, TOKEN_SIZE, &token);
+		if (r == 0)
+			r = signing_token(manager->signing, &token, boot->token);
+		if (r == 0)
+			r = store_boot_update(manager->store, boot);
+		if (r < 0)
+			return r;
+	}
+	issue_again(ask->http, boot->token);
 	return 0;
 }
 

@@ -22,9 +22,11 @@ int ask_init(struct manager *manager, struct ask *ask, struct http_request *http
 	     uint64_t arrived_ms);
 
 /* Sign, store, reply; 0, or negative errno where nothing was replied. The first lease of a boot ends
- * the VM's others. A verdict is made once: every later question gets the same bytes. */
+ * the VM's others. A verdict is made once: every later question gets the same bytes. So does the
+ * retry of a request. Only where their signing key was revoked since are they signed anew. */
 int issue_lease(struct manager *manager, struct ask *ask, const struct engine_decision *decision);
 int issue_shred(struct manager *manager, struct ask *ask, const struct engine_decision *decision);
+int issue_repeat(struct manager *manager, struct ask *ask);
 /* A token that is stored. */
 void issue_again(struct http_request *http, const uint8_t token[static TOKEN_SIZE]);
 /* The store is rolled back: noted, 503. */

@@ -150,7 +150,7 @@ static void carry_out(struct leases *leases, struct ask *ask,
 		r = issue_lease(leases->manager, ask, decision);
 		break;
 	case ENGINE_REPEAT:
-		issue_again(ask->http, ask->boot->token);
+		r = issue_repeat(leases->manager, ask);
 		break;
 	case ENGINE_SHRED:
 		if (decision->reason == REASON_CLONE && ask->boot->state != BOOT_ENDING) {

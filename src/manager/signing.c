@@ -286,6 +286,21 @@ int signing_token(const struct signing *signing, struct token *token,
 	return token_sign(signing->active.key, token, ret_bytes);
 }
 
+bool signing_counts(const struct signing *signing, const uint8_t bytes[static TOKEN_SIZE])
+{
+	struct signing_keys set;
+	struct token token;
+
+	if (signing_keys_decode(signing->set, sizeof(signing->set), &set) < 0 ||
+	    token_decode(bytes, TOKEN_SIZE, &token) < 0)
+		return false;
+	for (uint32_t i = 0; i < set.n_keys; i++) {
+		if (signing_key_id(set.keys[i]) == token.key_id)
+			return true;
+	}
+	return false;
+}
+
 const uint8_t *signing_set(const struct signing *signing)
 {
 	return signing->set;

@@ -2,6 +2,8 @@
 /* The key that signs tokens, and the root-signed set that names it. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "core/message.h"
 #include "manager/store.h"
 
@@ -19,6 +21,9 @@ struct sequence signing_next(struct signing *signing);
 /* Signs with the active key; fills key id and issued_at. */
 int signing_token(const struct signing *signing, struct token *token,
 		  uint8_t ret_bytes[static TOKEN_SIZE]);
+
+/* Whether the key that signed TOKEN, one of ours, is still in the installed set. */
+bool signing_counts(const struct signing *signing, const uint8_t token[static TOKEN_SIZE]);
 
 /* The installed set, as the root key signed it. */
 const uint8_t *signing_set(const struct signing *signing);

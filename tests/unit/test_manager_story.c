@@ -22,6 +22,7 @@ struct machine {
 	uint64_t number;
 	struct sequence highest;
 	uint8_t token[TOKEN_SIZE]; /* the last one */
+	uint8_t request[LEASE_REQUEST_SIZE];
 };
 
 static uint8_t root_public[PUBLIC_KEY_SIZE];
@@ -107,6 +108,7 @@ static void request_next(struct machine *machine, uint8_t *bytes)
 	memcpy(request.admission, machine->admission, HASH_SIZE);
 	assert_int_equal(signing_key_generate(request.challenge), 0);
 	assert_int_equal(lease_request_sign(machine->boot, &request, bytes), 0);
+	memcpy(machine->request, bytes, LEASE_REQUEST_SIZE);
 }
 
 static struct signing_keys present_set(void)
@@ -390,33 +392,75 @@ static void install(struct signing_keys *set)
 	does(ROLE_KEY_ADMINISTRATOR, "PUT", "/v1/signing-keys", body);
 }
 
+/* The manager makes a key; it is added to SET. */
+static void add_signing_key(struct signing_keys *set)
+{
+	struct reply reply = ask(ROLE_KEY_ADMINISTRATOR, "POST", "/v1/signing-keys/new", "");
+	json_t *answer = json_loads(reply.body, 0, NULL);
+
+	assert_int_equal(reply.status, 200);
+	assert_int_equal(hex_decode(json_string_value(json_object_get(answer, "public_key")), 64,
+				    set->keys[set->n_keys++], PUBLIC_KEY_SIZE),
+			 0);
+	json_decref(answer);
+	install(set);
+}
+
+static void revoke_first_signing_key(struct signing_keys *set)
+{
+	memcpy(set->keys[0], set->keys[1], PUBLIC_KEY_SIZE);
+	memset(set->keys[1], 0, PUBLIC_KEY_SIZE);
+	set->n_keys = 1;
+	install(set);
+}
+
 static void receipts_outlive_a_rotation(void **state)
 {
 	struct signing_keys set = present_set();
 	struct machine machine;
-	struct reply reply;
-	json_t *answer;
 
 	enrol(&machine, "db7");
 	assert_int_equal(boot(&machine).verdict, VERDICT_ADMIT);
 	shred(&machine, REASON_END);
-	reply = ask(ROLE_KEY_ADMINISTRATOR, "POST", "/v1/signing-keys/new", "");
-	assert_int_equal(reply.status, 200);
-	answer = json_loads(reply.body, 0, NULL);
-	assert_int_equal(hex_decode(json_string_value(json_object_get(answer, "public_key")), 64,
-				    set.keys[set.n_keys++], PUBLIC_KEY_SIZE),
-			 0);
-	json_decref(answer);
-	install(&set);
+	add_signing_key(&set);
 	assert_int_equal(proof_of(&machine).set.epoch, set.epoch);
-	memcpy(set.keys[0], set.keys[1], PUBLIC_KEY_SIZE);
-	memset(set.keys[1], 0, PUBLIC_KEY_SIZE);
-	set.n_keys = 1;
-	install(&set);
+	revoke_first_signing_key(&set);
 	assert_int_equal(proof_of(&machine).set.epoch, set.epoch - 1);
 	/* New tokens are by the new key: present_set() inside verifies them. */
 	assert_int_equal(boot(&machine).verdict, VERDICT_ADMIT);
 	machine_done(&machine);
+}
+
+/* What was signed by a key that is revoked since is of no use to a VM that has the newest set: a
+ * retry, and a verdict that is asked for again, are signed anew. */
+static void answers_outlive_a_rotation(void **state)
+{
+	struct signing_keys set = present_set();
+	struct machine machine, ended;
+	uint8_t body[BOOT_BODY_SIZE], before[TOKEN_SIZE];
+	struct token token;
+
+	enrol(&machine, "db8");
+	enrol(&ended, "db9");
+	assert_int_equal(boot(&machine).verdict, VERDICT_ADMIT);
+	assert_int_equal(boot(&ended).verdict, VERDICT_ADMIT);
+	does(ROLE_OPERATOR, "POST", "/v1/vms/acme/db9/shred", NULL);
+	token = renew_to_the_end(&ended);
+	add_signing_key(&set);
+	revoke_first_signing_key(&set);
+	memcpy(body, machine.report, BOOT_REPORT_SIZE);
+	memcpy(body + BOOT_REPORT_SIZE, machine.request, LEASE_REQUEST_SIZE);
+	assert_int_equal(ask_token(&machine, "/v1/boot", body, sizeof(body)).verdict,
+			 VERDICT_ADMIT);
+	memcpy(before, machine.token, TOKEN_SIZE);
+	ask_token(&machine, "/v1/boot", body, sizeof(body));
+	assert_memory_equal(machine.token, before, TOKEN_SIZE);
+	assert_int_equal(renew(&ended).reason, token.reason);
+	shred(&ended, REASON_OPERATOR);
+	assert_true(proof_of(&ended).keys_gone);
+	assert_int_equal(proof_of(&ended).anchor, RECEIPT_ANCHOR_VERDICT);
+	machine_done(&machine);
+	machine_done(&ended);
 }
 
 int main(void)
@@ -429,6 +473,7 @@ int main(void)
 		cmocka_unit_test(lease_that_ran_out_is_anchored_to_it),
 		cmocka_unit_test(customer_revokes),
 		cmocka_unit_test(receipts_outlive_a_rotation),
+		cmocka_unit_test(answers_outlive_a_rotation),
 	};
 
 	return cmocka_run_group_tests(tests, make_tenant, stop_server);
