@@ -36,11 +36,11 @@ def process_ids(vm: VM, program: str) -> list[int]:
 KEEPER, AGENT, WATCHDOG = (f"/usr/lib/emberlock/emberlock-{x}" for x in ("keeper", "agent", "watchdog"))
 
 
-def wait_shred(vm: VM, timeout: float = 120) -> tuple[str, int]:
-    """Waits for the end of the guest; gives the reason and code that its console named."""
+def wait_shred(vm: VM, timeout: float = 120, end: str = "guest-shutdown") -> tuple[str, int]:
+    """Waits until the guest ends as QEMU's reason @end says; gives the reason and code that its console named."""
     off = vm.wait_off(timeout)
     vm.console.join(5)
     found = re.findall(OFF, vm.console.text)
-    assert off.reason == "guest-shutdown", f"it ended by {off.reason}"
+    assert off.reason == end, f"it ended by {off.reason}"
     assert found, "the console does not say why it went off"
     return found[-1][0], int(found[-1][1])
