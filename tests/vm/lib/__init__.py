@@ -3,11 +3,11 @@
 
 from .channel import Channel, Result
 from .disks import count_patterns, disk_hash
-from .errors import CommandFailed, GuestGone, Timeout
+from .errors import CommandFailed, Crashed, GuestGone, Timeout
 from .qmp import Event, Qmp
 from .vm import VM, Off
 
 __all__ = [
-    "Channel", "CommandFailed", "Event", "GuestGone", "Off", "Qmp", "Result", "Timeout", "VM",
+    "Channel", "CommandFailed", "Crashed", "Event", "GuestGone", "Off", "Qmp", "Result", "Timeout", "VM",
     "count_patterns", "disk_hash",
 ]

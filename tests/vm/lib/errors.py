@@ -10,5 +10,9 @@ class Timeout(Exception):
     """What was waited for did not happen in time."""
 
 
+class Crashed(Exception):
+    """A process in the guest died of a signal that dumps core."""
+
+
 class CommandFailed(Exception):
     """A command in the guest ended with another exit status than 0."""

@@ -71,6 +71,17 @@ class Qmp(Stream):
     def resume(self) -> None:
         self.execute("cont")
 
+    def save_state(self, path: str, timeout: float = 120) -> None:
+        """Writes all of the paused guest but its disks to @path, for vm-images/run --incoming; it may go on after that."""
+        start = len(self.events)
+        self.execute("migrate-set-capabilities", capabilities=[{"capability": "events", "state": True}])
+        self.execute("migrate", uri=f"exec:cat >'{path}'")
+        ended = self.wait_for("the end of the migration", lambda: next(
+            (e.data["status"] for e in self.events[start:] if e.name == "MIGRATION" and e.data["status"] in ("completed", "failed")),
+            None), timeout)
+        if ended != "completed":
+            raise CommandFailed(f"QMP migrate: {self.execute('query-migrate')}")
+
     def save_memory(self, path: str, mib: int) -> None:
         """Writes the first @mib MiB of guest-physical memory to @path (all of it up to 2 GiB on q35)."""
         self.execute("pmemsave", val=0, size=mib << 20, filename=path, timeout=300)

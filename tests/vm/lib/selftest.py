@@ -17,7 +17,7 @@ import time
 import unittest
 from pathlib import Path
 
-from . import VM, CommandFailed, GuestGone, Timeout, count_patterns, disk_hash
+from . import VM, CommandFailed, GuestGone, Timeout, count_patterns, disk_hash, leaks
 from .vm import PROJECT
 
 RUN = PROJECT / "vm-images" / "run"
@@ -64,6 +64,30 @@ class DiskTest(unittest.TestCase):
         self.assertNotEqual(disk_hash(self.path), sparse)
         self.write((1 << 24) + 1, (1 << 20, b"data"))
         self.assertNotEqual(disk_hash(self.path), sparse)
+
+
+class LeakTest(unittest.TestCase):
+    """The search of logs for keys."""
+
+    def test_finds_a_key_in_each_form_and_no_other(self) -> None:
+        key, other = os.urandom(32), os.urandom(32)
+        self.assertEqual(leaks.control({"key": key}), [])
+        with tempfile.TemporaryDirectory() as directory:
+            log = Path(directory, "log")
+            log.write_text(f"PrivateKey={other.hex()}\n")
+            self.assertEqual(leaks.find({"key": key}, [log]), [])
+            self.assertEqual(leaks.find({"other": other}, [log]), [f"{log}: holds other"])
+            self.assertNotIn(other.hex(), leaks.find({"other": other}, [log])[0])
+
+    def test_reads_what_the_programs_write(self) -> None:
+        key = os.urandom(32)
+        for text in f"[VM]\nVM=a\nPrivateKey={key.hex()}\n", f'{{"key":"{key.hex()}","state":"enabled"}}', f"{key.hex()}\n":
+            self.assertEqual(leaks.keys_of_text(text), [key])
+        pem = subprocess.run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"], check=True,
+                             capture_output=True, text=True).stdout
+        said = subprocess.run(["openssl", "pkey", "-noout", "-text"], input=pem, check=True, capture_output=True, text=True).stdout
+        scalar = bytes.fromhex("".join(said.split("priv:")[1].split("pub:")[0].split()).replace(":", ""))
+        self.assertIn(scalar, leaks.keys_of_text(pem))
 
 
 class RunTest(unittest.TestCase):
@@ -122,6 +146,7 @@ class GuestTest(unittest.TestCase):
                 "systemd-run --quiet --pipe -p LoadCredential=test.one "
                 "sh -c 'cat $CREDENTIALS_DIRECTORY/test.one'").out, secret)
             self.console(vm)
+            self.crash(vm)
             self.qmp(vm)
 
             before = time.monotonic()
@@ -158,6 +183,11 @@ class GuestTest(unittest.TestCase):
         os.truncate(extra, 32 << 20)
         vm.qmp.add_disk("extra", str(extra))
         vm.run("until [ -e /dev/disk/by-id/virtio-extra ]; do sleep 0.1; done", timeout=30)
+
+    def crash(self, vm: VM) -> None:
+        vm.run("sh -c 'kill -SEGV $$'", check=False)
+        vm.console.wait("emberlock-test: fatal signal 11: sh", 10)
+        vm.expected_crashes = 1
 
     def console(self, vm: VM) -> None:
         start = vm.console.position

@@ -4,6 +4,7 @@
 import contextlib
 import ctypes
 import os
+import re
 import select
 import shutil
 import signal
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from .channel import Channel, Result
 from .console import Console
-from .errors import GuestGone, Timeout
+from .errors import Crashed, GuestGone, Timeout
 from .qmp import Qmp
 from .stream import connect
 
@@ -66,6 +67,7 @@ class VM(contextlib.AbstractContextManager["VM"]):
     options: Sequence[str] = ()
 
     started_at: float = 0.0
+    expected_crashes: int = 0
 
     def __post_init__(self) -> None:
         self._cleanup = contextlib.ExitStack()
@@ -86,6 +88,13 @@ class VM(contextlib.AbstractContextManager["VM"]):
 
     def __exit__(self, *exc: object) -> None:
         self._cleanup.close()
+        crashes = self.crashes()
+        if len(crashes) != self.expected_crashes:
+            raise Crashed(f"{self.work.name}: {crashes}, expected were {self.expected_crashes}")
+
+    def crashes(self) -> list[str]:
+        """Which processes of the guest died of a signal that dumps core, as the test channel saw it."""
+        return re.findall(r"emberlock-test: (fatal signal [^\r\n]*)", self.console.text)
 
     def _start(self) -> None:
         self.work.mkdir(parents=True, exist_ok=True)

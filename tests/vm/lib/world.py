@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from . import leaks
+from .checks import check
 from .errors import Timeout
 from .vm import PROJECT, VM
 
@@ -54,6 +56,20 @@ class World(contextlib.AbstractContextManager["World"]):
 
     def __exit__(self, *exc: object) -> None:
         self.stop_manager()
+        self._look_at_logs()
+
+    def _look_at_logs(self) -> None:
+        """Every secret that this test made, in every log that it left."""
+        keys = {}
+        for path in self.state, self.kms, *self.work.glob("credentials-*"):
+            keys |= leaks.keys_below(path)
+        logs = sorted(self.work.rglob("*.log"))
+        with check(f"{self.work.name.partition('.')[0].removeprefix('emberlock-')}/no log holds a key of this test"):
+            # The VM's own, the root's, a signing key, the customer's.
+            assert {Path(name).name.split()[0] for name in keys} >= {"root.key", "signing.key", "cmk.json", "emberlock.vm"}, list(keys)
+            assert self.work / "manager.log" in logs and any(log.stat().st_size for log in logs), logs
+            found, missed = leaks.find(keys, logs), leaks.control(keys)
+            assert not found and not missed, (found, missed)
 
     # The manager
 
@@ -69,10 +85,13 @@ class World(contextlib.AbstractContextManager["World"]):
         self.wait("the manager is ready", lambda: b"ready" in log.read_bytes()[offset:], 30)
 
     def stop_manager(self, how: signal.Signals = signal.SIGTERM) -> None:
-        if self._manager and self._manager.poll() is None:
-            self._manager.send_signal(how)
-            self._manager.wait(30)
-        self._manager = None
+        manager, self._manager = self._manager, None
+        if not manager:
+            return
+        if manager.poll() is None:
+            manager.send_signal(how)
+        if manager.wait(30) not in (0, -signal.SIGKILL if how == signal.SIGKILL else 0):
+            raise RuntimeError(f"the manager ended with {manager.returncode}, see {self.work}/manager.log")
 
     def manager_pid(self) -> int:
         assert self._manager
