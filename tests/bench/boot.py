@@ -2,13 +2,12 @@
 """Until the volumes of one boot are usable, beside crypttab with /dev/urandom on the same disks of the same guest."""
 
 import argparse
-import statistics
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "vm"))
 from lib.checks import note, work_directory  # noqa: E402
-from lib.figures import figure, spread  # noqa: E402
+from lib.figures import figures, spread  # noqa: E402
 from lib.guest import QUIET  # noqa: E402
 from lib.world import VM, World, image_with, volume  # noqa: E402
 
@@ -62,7 +61,7 @@ def main() -> None:
     print("from the start of the first unit to the last mount and swap: swap 4 GiB, tmp 4 GiB, scratch 100 GiB")
     spread("emberlock", ours, "s")
     spread("crypttab (/dev/urandom, swap, tmp=ext4)", theirs, "s")
-    figure("boot.ready", statistics.median(ours), "s", statistics.median(ours) / statistics.median(theirs), "crypttab")
+    figures("boot.ready", ours, "s", theirs, "crypttab with /dev/urandom, swap and tmp=ext4")
 
 
 main()
