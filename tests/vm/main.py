@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lib.checks import check, finish, note, work_directory
 from lib.disks import count_patterns
-from lib.guest import (AGENT, KEEPER, QUIET, WATCHDOG, process_ids, status, wait_admitted, wait_shred)
+from lib.guest import (AGENT, KEEPER, QUIET, WATCHDOG, process_ids, save_journal, status, wait_admitted, wait_shred)
 from lib.world import VM, World, image_with, volume
 
 # Neither this text nor the guest's shell scripts hold the canary: the guest makes it from its halves.
@@ -71,6 +71,9 @@ def first_boot(vm: VM, world: World) -> None:
                 assert word in table, table
     with check("main/keyrings hold no key of ours"):
         assert "emberlock" not in vm.run("cat /proc/keys").text
+        # The control: add_key(2), into the process's keyring.
+        add = "perl -e 'syscall(248, q(user), q(emberlock:control), q(x), 1, -2) >= 0 or die; system(q(cat /proc/keys))'"
+        assert "emberlock:control" in vm.run(add).text
     with check("main/queues below are bounded"):
         bounds = vm.run("for d in /dev/disk/by-id/virtio-*; do q=/sys/block/$(basename $(readlink $d))/queue; "
                         "echo ${d#*virtio-} $(cat $q/nr_requests $q/max_sectors_kb); done").text
@@ -109,7 +112,22 @@ def sockets(vm: VM) -> None:
     with check("main/sockets: root of another user namespace may not shred, nor ask the keeper"):
         r = vm.run("unshare --user --map-root-user emberlockctl shred --yes", check=False)
         assert r.status == 1 and b"only root of the initial user namespace" in r.err, r
-        assert vm.run("unshare --user --map-root-user emberlockctl end poweroff", check=False).status != 0
+        r = vm.run("unshare --user --map-root-user emberlockctl end poweroff", check=False)
+        note(f"end poweroff, from the container: {r.err.decode().strip()}")
+        assert r.status != 0, r
+        # One that is there, is asked, and does not answer: the connection is closed.
+        ask = "perl -MSocket -e 'socket(S, PF_UNIX, SOCK_SEQPACKET, 0); connect(S, sockaddr_un($ARGV[0])) or exit 5; " \
+              "send(S, pack(q(L S S L l), 0x454d424b, 14, 0, 16, 0), 0); alarm 10; recv(S, my $f, 9999, 0); exit !length $f' "
+        assert vm.run(ask + keeper, check=False).status == 0, "the control: the keeper answers STATUS to root"
+        assert vm.run(f"unshare --user --map-root-user {ask}{keeper}", check=False).status != 0
+    with check("main/sockets: uid 0 of a container with ids of its own reaches none"):
+        inside = "setpriv --reuid 100000 --regid 100000 --clear-groups unshare --user --map-root-user "
+        assert vm.run(f"{inside} id -u").text == "0", "the control: it is uid 0 in there"
+        for path in keeper, agent, control:
+            assert vm.run(f"{inside} {connect}{path}", check=False).status == 5, path
+    with check("main/sockets: none of them did harm"):
+        assert status(vm)["state"].lower() == "admitted" and vm.alive()
+    with check("main/sockets: root of the initial user namespace may (the control)"):
         assert vm.run("emberlockctl shred --dry-run").status == 0
     with check("main/sockets: the group sees status, nobody else does"):
         vm.run("setpriv --reuid nobody --regid emberlock --clear-groups emberlockctl status")
@@ -130,6 +148,7 @@ def write_canaries(vm: VM) -> None:
 def revoke(vm: VM, world: World, boot: str) -> None:
     with check(f"{boot}/revoked: keys go, VM off, receipt verifies"):
         admission = status(vm)["admission"]
+        save_journal(vm)
         world.customer("disable", "cmk")
         assert wait_shred(vm, 60) == ("revoked", 11)
         said = world.verify_receipt(admission)
@@ -158,7 +177,7 @@ def main() -> None:
         files["/etc/systemd/system/raw-waits.service"] = RAW_WAITS
         image = image_with(args.image, work / "image", files)
         guest = {"work": work / "vm1", "image": image, "disks": DISKS, "credentials": world.enrol("vm1"),
-                 "append": QUIET, "memory": 640}
+                 "append": QUIET, "memory": 640, "snapshot_root": False}
 
         with VM(**guest) as vm:
             first_boot(vm, world)
@@ -168,6 +187,7 @@ def main() -> None:
             first = ciphertext(vm)
         with check("main/disks: the canary is on the control disk, and on no other"):
             images = {name: count_patterns(vm.disk(name), [CANARY.encode()])[CANARY.encode()] for name in DISKS}
+            images["root"] = count_patterns(work / "vm1" / "root.qcow2", [CANARY.encode()])[CANARY.encode()]
             note(f"canaries: {images}")
             assert images.pop("control") > 10000 and not any(images.values()), images
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lib.checks import check, finish, note, work_directory
 from lib.disks import disk_hash
-from lib.guest import QUIET, status, wait_admitted, wait_shred
+from lib.guest import QUIET, save_journal, status, wait_admitted, wait_shred
 from lib.world import VM, World, image_with, volume
 
 OPTIONAL = {"Required": "no", "DeviceTimeoutSec": "3"}
@@ -17,6 +17,7 @@ MBR = bytes(446) + bytes([0, 0, 2, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 0, 1, 0]) + 
 # Volume: its file, the word of the refusal, and what the message must name.
 REFUSED = {
     "missing": (volume("ext4", "nosuch", **OPTIONAL), ["nosuch", "Serial="]),
+    "wrong": (volume("ext4", "wrong", "Size=1G", **OPTIONAL), ["Serial=wrong", "Size="]),
     "ambiguous": (volume("ext4", "", "Size=48M", **OPTIONAL), ["ambiguous", "Size="]),
     "taken1": (volume("ext4", "taken", **OPTIONAL), ["taken2"]),
     "taken2": (volume("raw", "taken", **OPTIONAL), ["taken1"]),
@@ -50,7 +51,7 @@ def make_disks(work: Path) -> dict[str, str]:
         return path
 
     disks = {name: image(name, 48) for name in ("twin1", "twin2")}
-    disks |= {name: image(name, 64) for name in ("taken", "used", "signed", "allowed", "good", "readonly")}
+    disks |= {name: image(name, 64) for name in ("taken", "used", "signed", "allowed", "good", "readonly", "wrong")}
     disks["small"] = image("small", 8)
     disks["othersign"] = image("othersign", 64, LUKS1)
     disks["table"] = image("table", 64, MBR)
@@ -85,6 +86,7 @@ def optional_refusals(image: Path, work: Path, world: World) -> None:
         for name in ACCEPTED:
             with check(f"refuse/{name} (the control) is accepted"):
                 assert volumes[name]["state"] == "ready", volumes[name]
+        save_journal(vm)
         with check("refuse/emberlockctl plan says the same, and exits 1 only for a required one"):
             r = vm.run("emberlockctl plan", check=False)
             assert b"ambiguous" in r.out + r.err, r
