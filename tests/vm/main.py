@@ -72,7 +72,8 @@ def first_boot(vm: VM, world: World) -> None:
     with check("main/keyrings hold no key of ours"):
         assert "emberlock" not in vm.run("cat /proc/keys").text
         # The control: add_key(2), into the process's keyring.
-        add = "perl -e 'syscall(248, q(user), q(emberlock:control), q(x), 1, -2) >= 0 or die; system(q(cat /proc/keys))'"
+        add = ("perl -e 'my ($type, $name, $text) = qw(user emberlock:control x); "
+               "syscall(248, $type, $name, $text, 1, -2) >= 0 or die; system(q(cat /proc/keys))'")
         assert "emberlock:control" in vm.run(add).text
     with check("main/queues below are bounded"):
         bounds = vm.run("for d in /dev/disk/by-id/virtio-*; do q=/sys/block/$(basename $(readlink $d))/queue; "
