@@ -29,7 +29,7 @@ struct exchange {
 	bool active;
 	bool overflow; /* the answer was larger than BODY_MAX */
 	uint32_t number;
-	size_t sent, received;
+	size_t received;
 	uint8_t request[BODY_MAX];
 	uint8_t answer[BODY_MAX];
 	char error[CURL_ERROR_SIZE];
@@ -40,6 +40,7 @@ struct client {
 	struct curl_slist *headers;
 	char url[URL_MAX];
 	unsigned settle; /* turns at short intervals that are left */
+	bool distrusted; /* the next exchange opens a connection of its own */
 	void *ca;
 	size_t ca_size;
 	struct exchange exchanges[ROUTE__MAX];
@@ -176,6 +177,31 @@ static void exchange_drop(struct client *client, struct exchange *x)
 	x->active = false;
 }
 
+/* An exchange that got no answer: its connection may be one that takes all and brings nothing, and
+ * libcurl would share it for ever. It ends with the exchange, and the next one opens another. Not so
+ * a receipt's: after a shred's first step there is no other connection to be had. */
+static void exchange_fail(struct client *client, struct exchange *x)
+{
+	if (x->route != ROUTE_RECEIPT) {
+		(void)curl_easy_setopt(x->easy, CURLOPT_FORBID_REUSE, 1L);
+		client->distrusted = true;
+	}
+	exchange_drop(client, x);
+}
+
+/* Whether the exchange may share a connection that is open. */
+static int choose_connection(struct client *client, struct exchange *x)
+{
+	bool fresh = client->distrusted && x->route != ROUTE_RECEIPT;
+
+	if (curl_easy_setopt(x->easy, CURLOPT_FORBID_REUSE, 0L) != CURLE_OK ||
+	    curl_easy_setopt(x->easy, CURLOPT_FRESH_CONNECT, (long)fresh) != CURLE_OK)
+		return -EIO;
+	if (fresh)
+		client->distrusted = false;
+	return 0;
+}
+
 void client_cancel_all(struct client *client)
 {
 	for (enum route route = ROUTE_BOOT; route < ROUTE__MAX; route++)
@@ -205,7 +231,8 @@ int client_send(struct client *client, enum route route, uint32_t number, const 
 	    n > BODY_MAX)
 		return -EINVAL;
 	x = &client->exchanges[route];
-	exchange_drop(client, x);
+	if (x->active)
+		exchange_fail(client, x);
 	x->number = number;
 	x->received = 0;
 	x->overflow = false;
@@ -215,7 +242,8 @@ int client_send(struct client *client, enum route route, uint32_t number, const 
 		if (curl_easy_setopt(x->easy, CURLOPT_POSTFIELDSIZE, (long)n) != CURLE_OK)
 			return -EIO;
 	}
-	if (curl_multi_add_handle(client->multi, x->easy) != CURLM_OK)
+	if (choose_connection(client, x) < 0 ||
+	    curl_multi_add_handle(client->multi, x->easy) != CURLM_OK)
 		return -EIO;
 	x->active = true;
 	return 0;
@@ -300,7 +328,10 @@ int client_next(struct client *client, struct client_answer *ret_answer)
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&x);
-		exchange_drop(client, x);
+		if (code == CURLE_OK)
+			exchange_drop(client, x);
+		else
+			exchange_fail(client, x);
 		answer_fill(ret_answer, x, code);
 		return 1;
 	}

@@ -38,7 +38,8 @@ int client_new(const char *url, const void *ca_pem, size_t ca_size, struct clien
 struct client *client_free(struct client *client);
 
 /* Starts an exchange. One is under way for each route: an earlier one is dropped, its answer never
- * handed out. BODY is copied. 0, -EINVAL for a route or size that is not of the protocol, -EIO. */
+ * handed out. After one that was dropped so, or failed, the next opens a new connection, unless it is
+ * a receipt's. BODY is copied. 0, -EINVAL for a route or size that is not of the protocol, -EIO. */
 int client_send(struct client *client, enum route route, uint32_t number, const void *body,
 		size_t n);
 

@@ -43,6 +43,13 @@ def outages(vm: VM, world: World) -> None:
         world.stop_manager(signal.SIGKILL)
         world.start_manager()
         world.wait("a renewed lease", lambda: renewed(vm, before), LEASE_S)
+    with check("lease/connection gone silent: another one is made in time"):
+        before, connections = deadline(vm), world.relay.connections
+        world.wait("a renewed lease (the control)", lambda: renewed(vm, before), LEASE_S)
+        world.relay.silence()
+        before = deadline(vm)
+        world.wait("a renewed lease", lambda: renewed(vm, before), LEASE_S)
+        assert world.relay.connections == connections + 1, (connections, world.relay.connections)
     with check("lease/manager rolled back: it issues nothing until the store is adopted"):
         world.stop_manager()
         saved = world.save_store()
@@ -111,7 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--image", type=Path, required=True)
     args = parser.parse_args()
-    with work_directory("lease") as work, World(work, POLICY) as world:
+    with work_directory("lease") as work, World(work, POLICY, relay=True) as world:
         files = {f"/etc/emberlock/volumes.d/{name}.conf": "" for name in ("pgdata", "pgtemp", "swap")}
         files["/etc/emberlock/volumes.d/d.conf"] = volume("ext4", "d", MountPoint="/data")
         files["/etc/emberlock/agent.conf"] = AGENT

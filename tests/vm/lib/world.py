@@ -17,6 +17,7 @@ from typing import Any
 from . import leaks
 from .checks import check
 from .errors import Timeout
+from .relay import Relay
 from .vm import PROJECT, VM
 
 BIN = Path(os.environ.get("EMBERLOCK_BIN", PROJECT / "build" / "release"))
@@ -32,13 +33,17 @@ def free_port() -> int:
 
 
 class World(contextlib.AbstractContextManager["World"]):
-    """A manager on loopback and a customer with one key, "cmk", bound to the workspace "tenant"."""
+    """A manager on loopback and a customer with one key, "cmk", bound to the workspace "tenant".
 
-    def __init__(self, work: Path, policy: Mapping[str, str] | None = None) -> None:
+    relay: VMs reach the manager through a relay that can go silent.
+    """
+
+    def __init__(self, work: Path, policy: Mapping[str, str] | None = None, relay: bool = False) -> None:
         self.work = work
         self.state = work / "manager"
         self.kms = work / "kms"
         self.port, self.admin_port = free_port(), free_port()
+        self.relay = Relay(self.port) if relay else None
         self.policy = {**POLICY, **(policy or {})}
         self._manager: subprocess.Popen[bytes] | None = None
 
@@ -56,6 +61,8 @@ class World(contextlib.AbstractContextManager["World"]):
 
     def __exit__(self, *exc: object) -> None:
         self.stop_manager()
+        if self.relay:
+            self.relay.close()
         self._look_at_logs()
 
     def _look_at_logs(self) -> None:
@@ -80,7 +87,7 @@ class World(contextlib.AbstractContextManager["World"]):
             self._manager = subprocess.Popen(
                 [str(BIN / "emberlock-manager"), "--state", str(self.state),
                  "--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}",
-                 "--advertise", f"https://{HOST}:{self.port}", "--san", HOST, *options],
+                 "--advertise", f"https://{HOST}:{self.relay.port if self.relay else self.port}", "--san", HOST, *options],
                 stdin=subprocess.DEVNULL, stdout=f, stderr=f)
         self.wait("the manager is ready", lambda: b"ready" in log.read_bytes()[offset:], 30)
 
