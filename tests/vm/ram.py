@@ -354,7 +354,7 @@ def dumps(search: Search) -> None:
 
 
 def power_off(search: Search, unwiped: bool = False) -> None:
-    """A disk is stalled, so that step 1 lasts; then it goes on, or with @unwiped it does not."""
+    """A stalled disk makes step 1 last, a stopped watchdog step 5. The disk goes on in between, or with @unwiped it does not."""
     vm, name = search.vm, search.kernel.name
     slow = frozenset(s for s in search.keys.segments if s.split()[1] == "slow")
     stalled = f"disk{list(DISKS).index('slow') + 1}"
@@ -362,7 +362,7 @@ def power_off(search: Search, unwiped: bool = False) -> None:
     vm.channel.start(WATCH_SUSPENDS)
     vm.qmp.execute("block_set_io_throttle", device=stalled, bps=1, **limits)
     vm.channel.start("dd if=/dev/zero of=/dev/mapper/emberlock-slow bs=4k oflag=direct")
-    time.sleep(2)
+    vm.run(f"sleep 2; kill -STOP $(pgrep -f '^{WATCHDOG}')")
     vm.channel.start("emberlockctl shred --yes")
     if not unwiped:
         with check(f"ram/{name}/step 1 is seen"):
@@ -372,6 +372,14 @@ def power_off(search: Search, unwiped: bool = False) -> None:
             assert "emberlock: off" not in vm.console.text
             search.look("in step 1, a disk stalled", Expected(0, 2, slow))
             vm.qmp.execute("block_set_io_throttle", device=stalled, bps=0, **limits)
+            vm.qmp.resume()
+        with check(f"ram/{name}/step 5 is seen"):
+            vm.console.wait("receipt closing", 10)
+            time.sleep(0.1)
+            vm.qmp.pause()
+            assert "emberlock: off" not in vm.console.text
+            # The keeper's: the agent's key went with the closing receipt.
+            search.look("in step 5, receipts not sent", Expected(0, 1))
             vm.qmp.resume()
     with check(f"ram/{name}/powers off by itself"):
         event = vm.qmp.wait_event("SHUTDOWN", 60)
