@@ -204,6 +204,16 @@ static unsigned accept(struct lease *lease, const struct lease_event *event, uin
 	       new_challenge(lease, event->challenge, now_ns);
 }
 
+/* Whether half of the lease of TOKEN is over before it begins. Nothing is lost by another challenge
+ * before admission; what is left of this lease may end before the next answer comes. */
+static bool is_late(const struct lease *lease, const struct token *token, uint64_t now_ns)
+{
+	uint64_t ttl_ms = min_u64(token->ttl_ms, lease->limits.max_ttl_ms);
+
+	return lease->state == LEASE_STARTING &&
+	       now_ns > add_ns(lease->challenge_ns, ttl_ms * NS_PER_MS / 2);
+}
+
 static unsigned on_token(struct lease *lease, const struct lease_event *event, uint64_t now_ns)
 {
 	const struct token *token = event->token;
@@ -220,6 +230,9 @@ static unsigned on_token(struct lease *lease, const struct lease_event *event, u
 		return actions | reject(lease, why);
 	if (lease->state == LEASE_SHREDDING)
 		return actions | reject(lease, LEASE_REJECT_STATE);
+	if (is_late(lease, token, now_ns))
+		return actions | reject(lease, LEASE_REJECT_LATE) |
+		       new_challenge(lease, event->challenge, now_ns);
 	return actions | accept(lease, event, now_ns);
 }
 
@@ -293,6 +306,7 @@ const char *lease_rejection_name(enum lease_rejection rejection)
 		[LEASE_REJECT_SEQUENCE] = "sequence not above the highest seen",
 		[LEASE_REJECT_STATE] = "not for this state",
 		[LEASE_REJECT_VALUE] = "time to live or margin without sense",
+		[LEASE_REJECT_LATE] = "too late to admit: asked again",
 	};
 
 	return rejection < ELEMENTSOF(names) ? names[rejection] : "unknown";

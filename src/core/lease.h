@@ -69,6 +69,7 @@ enum lease_rejection {
 	LEASE_REJECT_SEQUENCE,
 	LEASE_REJECT_STATE,
 	LEASE_REJECT_VALUE,
+	LEASE_REJECT_LATE,
 	LEASE_REJECT__MAX
 };
 const char *lease_rejection_name(enum lease_rejection rejection);
@@ -119,7 +120,10 @@ void lease_init(struct lease *lease, const struct lease_limits *limits,
  *   repeated unchanged by the caller's retry schedule, and replaced after a third of the lease
  *   (before admission the deadline counts from an answered challenge only: replaced every 60 s).
  * - An accepted token whose deadline is already past at NOW acts as expiry does: SHREDDING, or
- *   UNBOUNDED. The latter out of STARTING is an ADMIT too: a lease whose end changes nothing.
+ *   UNBOUNDED.
+ * - In STARTING a token that comes when half of its lease is over is LEASE_REJECT_LATE, and the
+ *   challenge is replaced: a boot that waited long (for an operator, for evidence) is not admitted
+ *   with a lease that ends before it can be renewed.
  * - shred needs this admission only, and is final: SHREDDING and OFF accept nothing but
  *   LEASE_EVENT_OFF; a token then is LEASE_REJECT_STATE.
  * - A token of ttl 0 or with margin >= ttl is LEASE_REJECT_VALUE.

@@ -20,6 +20,7 @@ struct facts {
 	bool time_unbounds; /* the deadline is over, expiry = warn */
 	bool counts;	    /* a token that is worth a lease */
 	bool late;	    /* that lease is over already */
+	bool too_late;	    /* half of it is, and nobody is admitted yet */
 	bool shreds;
 	enum reason reason;	 /* of the shred */
 	enum lease_state middle; /* after the time was looked at, before the event */
@@ -83,6 +84,11 @@ static void token_facts(const struct lease_walk_step *step, struct facts *facts)
 	facts->ttl_ms = token->ttl_ms;
 	if (facts->ttl_ms > lease->limits.max_ttl_ms)
 		facts->ttl_ms = lease->limits.max_ttl_ms;
+	facts->too_late = lease->state == LEASE_STARTING &&
+			  2 * (step->now_ns - lease->challenge_ns) > facts->ttl_ms * MS;
+	facts->counts = !facts->too_late;
+	if (!facts->counts)
+		return;
 	facts->deadline_ns = lease->challenge_ns + facts->ttl_ms * MS;
 	facts->warning_ns =
 		facts->deadline_ns - token->margin_ms * facts->ttl_ms / token->ttl_ms * MS;
@@ -183,10 +189,8 @@ static bool worthless_token_changes_nothing(const struct lease_walk_step *step,
 	if (step->event->type != LEASE_EVENT_TOKEN || facts->counts || facts->verdict_shred)
 		return true;
 	return a->deadline_ns == b->deadline_ns && a->warning_ns == b->warning_ns &&
-	       a->ttl_ms == b->ttl_ms && a->expiry == b->expiry && a->number == b->number &&
-	       a->answered == b->answered && a->challenge_ns == b->challenge_ns &&
+	       a->ttl_ms == b->ttl_ms && a->expiry == b->expiry && a->answered == b->answered &&
 	       a->cmk_state == b->cmk_state &&
-	       memcmp(a->challenge, b->challenge, CHALLENGE_SIZE) == 0 &&
 	       memcmp(&a->highest, &b->highest, sizeof(a->highest)) == 0;
 }
 
@@ -235,7 +239,7 @@ static bool challenge_is_due(const struct lease_walk_step *step, const struct fa
 	if (step->event->type == LEASE_EVENT_TICK)
 		return before->number > 0 &&
 		       step->now_ns >= before->challenge_ns + challenge_life(before);
-	return facts->counts;
+	return facts->counts || facts->too_late;
 }
 
 static bool challenge_is_fresh_when_due(const struct lease_walk_step *step,
@@ -345,7 +349,7 @@ static enum lease_rejection expected_rejection(const struct lease_walk_step *ste
 		return LEASE_REJECT_SEQUENCE;
 	if (token->ttl_ms == 0 || token->margin_ms >= token->ttl_ms)
 		return LEASE_REJECT_VALUE;
-	return LEASE_REJECT_STATE;
+	return facts->too_late ? LEASE_REJECT_LATE : LEASE_REJECT_STATE;
 }
 
 static bool rejection_is_named(const struct lease_walk_step *step, const struct facts *facts)

@@ -89,15 +89,47 @@ static void a_late_answer_is_a_short_lease(void **state)
 
 	start(&lease, &no_limits);
 	token = answer(&lease, VERDICT_ADMIT);
-	assert_int_equal(feed_token(&lease, &token, T0 + 250 * S),
-			 LEASE_ACTION_SAVE | LEASE_ACTION_DEADLINE | LEASE_ACTION_ADMIT |
-				 LEASE_ACTION_REQUEST | LEASE_ACTION_WARN);
+	feed_token(&lease, &token, T0);
+	token = answer(&lease, VERDICT_CONTINUE);
+	token.ttl_ms = 100000;
+	assert_int_equal(feed_token(&lease, &token, T0 + 80 * S),
+			 LEASE_ACTION_SAVE | LEASE_ACTION_DEADLINE | LEASE_ACTION_REQUEST |
+				 LEASE_ACTION_WARN);
 	assert_int_equal(lease.state, LEASE_WARNING);
-	assert_int_equal(lease.deadline_ns, T0 + 300 * S);
+	assert_int_equal(lease.deadline_ns, T0 + 100 * S);
+	token = answer(&lease, VERDICT_CONTINUE);
+	token.ttl_ms = 10000;
+	token.margin_ms = 0;
+	assert_int_equal(feed_token(&lease, &token, T0 + 90 * S),
+			 LEASE_ACTION_SAVE | LEASE_ACTION_SHRED);
+}
+
+/* A boot that waited before it was admitted is not admitted with what is left of a lease. */
+static void too_late_to_admit(void **state)
+{
+	struct lease lease;
+	struct token token;
+
 	start(&lease, &no_limits);
 	token = answer(&lease, VERDICT_ADMIT);
-	assert_int_equal(feed_token(&lease, &token, T0 + 300 * S),
-			 LEASE_ACTION_SAVE | LEASE_ACTION_SHRED);
+	token.ttl_ms = 20000;
+	token.margin_ms = 0;
+	assert_int_equal(feed_token(&lease, &token, T0 + 10 * S + 1),
+			 LEASE_ACTION_SAVE | LEASE_ACTION_REQUEST | LEASE_ACTION_REJECT);
+	assert_int_equal(lease.rejected, LEASE_REJECT_LATE);
+	assert_int_equal(lease.state, LEASE_STARTING);
+	assert_int_equal(lease.deadline_ns, LEASE_NEVER);
+	assert_int_equal(lease.number, 2);
+	assert_int_equal(lease.challenge_ns, T0 + 10 * S + 1);
+	assert_int_equal(lease.answered, 0);
+	/* The challenge that is asked then is answered at once. */
+	token = answer(&lease, VERDICT_ADMIT);
+	token.ttl_ms = 20000;
+	token.margin_ms = 0;
+	assert_int_equal(feed_token(&lease, &token, T0 + 20 * S + 1),
+			 LEASE_ACTION_SAVE | LEASE_ACTION_DEADLINE | LEASE_ACTION_ADMIT |
+				 LEASE_ACTION_REQUEST);
+	assert_int_equal(lease.deadline_ns, T0 + 30 * S + 1);
 }
 
 static void a_replay_is_worth_nothing(void **state)
@@ -195,6 +227,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(life),
 		cmocka_unit_test(a_late_answer_is_a_short_lease),
+		cmocka_unit_test(too_late_to_admit),
 		cmocka_unit_test(a_replay_is_worth_nothing),
 		cmocka_unit_test(limits),
 		cmocka_unit_test(a_pause_shortens),
