@@ -72,20 +72,21 @@ static bool past_fence(const struct engine_facts *facts, struct engine_time now)
 	return boot->fence_ms > 0 && now.real_ms > boot->fence_ms;
 }
 
-/* A renewal is held for the poll interval, but not beyond a third of the lease; a boot that noticed
- * a pause is answered at once. */
+/* A renewal is held for the poll interval, but not beyond a quarter of the lease: after a third the
+ * VM asks anew, and an answer to the challenge before is worth nothing. A boot that noticed a pause
+ * is answered at once. */
 static uint64_t due_ms(const struct engine_facts *facts, struct engine_time now)
 {
 	const struct store_boot *boot = facts->boot;
-	uint64_t due = facts->arrived_ms + facts->key->poll_ms, since, third;
+	uint64_t due = facts->arrived_ms + facts->key->poll_ms, since, quarter;
 
 	if (facts->admitting || facts->request->pauses > boot->pauses)
 		return now.boot_ms;
 	since = now.real_ms > boot->granted_ms ? now.real_ms - boot->granted_ms : 0;
-	third = boot->lease_ms / 3;
-	if (since >= third)
+	quarter = boot->lease_ms / 4;
+	if (since >= quarter)
 		return now.boot_ms;
-	return now.boot_ms + third - since < due ? now.boot_ms + third - since : due;
+	return now.boot_ms + quarter - since < due ? now.boot_ms + quarter - since : due;
 }
 
 static uint64_t least(uint64_t a, uint64_t b)

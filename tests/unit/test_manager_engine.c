@@ -240,11 +240,11 @@ static void test_due(void **state)
 	w.now.boot_ms += 10000;
 	w.now.real_ms += 10000;
 	assert_int_equal(decide(&w).action, ENGINE_GRANT);
-	/* Not beyond a third of the lease. */
+	/* Not beyond a quarter of the lease: at a third the VM has asked anew. */
 	world_init(&w);
-	w.boot.granted_ms = START_REAL - 95000;
+	w.boot.granted_ms = START_REAL - 70000;
 	assert_int_equal(decide(&w).due_ms, START_BOOT + 5000);
-	w.boot.granted_ms = START_REAL - 100000;
+	w.boot.granted_ms = START_REAL - 75000;
 	assert_int_equal(decide(&w).action, ENGINE_GRANT);
 	/* A pause was noticed: at once. */
 	w.boot.granted_ms = START_REAL;
