@@ -67,8 +67,8 @@ int store_key_check(const struct store_key *key, char error[static 256])
 		snprintf(error, 256, "poll_ms: above a third of lease_ms or max_staleness_ms");
 		return -EINVAL;
 	}
-	if (key->probe_ms > key->max_staleness_ms / 2) {
-		snprintf(error, 256, "probe_ms: above half of max_staleness_ms");
+	if (key->probe_ms > key->max_staleness_ms / 4) {
+		snprintf(error, 256, "probe_ms: above a quarter of max_staleness_ms");
 		return -EINVAL;
 	}
 	return provider->check(&key->kms, error);

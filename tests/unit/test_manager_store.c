@@ -232,7 +232,7 @@ static void test_key_check(void **state)
 	REFUSED(key.lease_ms = 9999, "lease_ms");
 	REFUSED(key.margin_ms = 300000, "margin_ms");
 	REFUSED(key.max_staleness_ms = 20000, "poll_ms");
-	REFUSED(key.probe_ms = 60001, "probe_ms");
+	REFUSED(key.probe_ms = 30001, "probe_ms");
 	REFUSED(key.expiry = EXPIRY__MAX, "expiry");
 #undef REFUSED
 }
