@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The lease machine's events and what it tells us to do: the one place that acts on it.
  *
- * SAVE goes first, and the keeper has answered it, before anything it decided is done. So an agent
- * may be killed between any two actions, and the next one repeats by the page what may have been
- * left out (lease_resume): each action is idempotent.
+ * DEADLINE goes first, then SAVE, and the keeper has answered both, before anything else that was
+ * decided is done. So an agent may be killed between any two actions, and the next one repeats by the
+ * page what may have been left out (lease_resume): each action is idempotent.
  *
- * - after SAVE, before DEADLINE: the page holds the new deadline, the keeper an earlier one. The
- *   keeper's can only be stricter, and the next agent tells it the page's.
- * - before SAVE: as if the token had not come. Its challenge is still the outstanding one, is asked
- *   again unchanged, and the manager answers a retry as it did.
+ * - after DEADLINE, before SAVE: as if the token had not come, but that the keeper has the deadline
+ *   that the manager granted. Its challenge is still the outstanding one, is asked again unchanged,
+ *   and the manager answers a retry as it did. The other way round the page would speak of a lease
+ *   while the keeper has no deadline (the first one), or a later one, or none any more (expiry warn
+ *   before, shred now): for as long as no next agent comes. A pause that was noticed is noticed in
+ *   vain: the deadline before it stands.
+ * - before DEADLINE: as if the token had not come.
  * - after SAVE, before ADMIT or REQUEST: admission is read from the page; the challenge on the page
  *   is sent again.
  * - after SAVE, before SHRED: the page says SHREDDING, and the next agent tells the keeper. One
@@ -103,13 +106,13 @@ static const struct {
 	enum lease_action action;
 	int (*run)(struct agent *a);
 } actions_table[] = {
-	{LEASE_ACTION_SAVE, do_save},	  {LEASE_ACTION_DEADLINE, do_deadline},
-	{LEASE_ACTION_ADMIT, do_admit},	  {LEASE_ACTION_REQUEST, do_request},
-	{LEASE_ACTION_WARN, do_warn},	  {LEASE_ACTION_RESUME, do_resume},
-	{LEASE_ACTION_REJECT, do_reject}, {LEASE_ACTION_SHRED, do_shred},
+	{LEASE_ACTION_DEADLINE, do_deadline}, {LEASE_ACTION_SAVE, do_save},
+	{LEASE_ACTION_ADMIT, do_admit},	      {LEASE_ACTION_REQUEST, do_request},
+	{LEASE_ACTION_WARN, do_warn},	      {LEASE_ACTION_RESUME, do_resume},
+	{LEASE_ACTION_REJECT, do_reject},     {LEASE_ACTION_SHRED, do_shred},
 };
 
-/* Without a saved page, or the keeper's deadline, nothing else may follow; but a shred is never held
+/* Without the keeper's deadline, or a saved page, nothing else may follow; but a shred is never held
  * back. */
 static void actions_run(struct agent *a, unsigned actions)
 {

@@ -50,8 +50,9 @@ struct lease_event {
 
 /* What the caller must do, in this order of bits. */
 enum lease_action {
-	LEASE_ACTION_SAVE = 1 << 0,	/* write the state page before anything below */
-	LEASE_ACTION_DEADLINE = 1 << 1, /* tell the keeper .deadline_ns and .expiry */
+	LEASE_ACTION_DEADLINE = 1 << 0, /* tell the keeper .deadline_ns and .expiry: first, so that
+					 * no page ever says of a lease that nobody ends */
+	LEASE_ACTION_SAVE = 1 << 1,	/* write the state page before anything below */
 	LEASE_ACTION_ADMIT = 1 << 2,	/* reach emberlock-admitted.target */
 	LEASE_ACTION_REQUEST = 1 << 3,	/* sign and send the current challenge */
 	LEASE_ACTION_WARN =
