@@ -48,6 +48,10 @@ if(EMBERLOCK_TESTS)
 		${CMAKE_SOURCE_DIR}/tests/model/lease_invariants.c)
 	target_link_libraries(lease_walk PRIVATE core)
 	emberlock_test(lease_walk model.lease_walk model)
+	# Both halves of the lease together: the VM's machine and the manager's engine.
+	add_executable(fence_walk ${CMAKE_SOURCE_DIR}/tests/model/fence_walk.c)
+	target_link_libraries(fence_walk PRIVATE manager)
+	emberlock_test(fence_walk model.fence_walk model)
 endif()
 
 # The parsers under the fuzzers need its instrumentation; the programs linked to them do not mind.
