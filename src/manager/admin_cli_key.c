@@ -70,12 +70,15 @@ static int key_create(const struct admin_call *call)
 	_cleanup_(free_json) json_t *body = NULL;
 	int r;
 
-	body = json_pack("{s:s, s:s, s:s, s:s*, s:s*}", "name", call->arguments[0], "provider",
-			 admin_value(call, "provider"), "key_id", admin_value(call, "key-id"),
-			 "directory", directory, "expiry", expiry);
+	body = json_pack("{s:s, s:s, s:s, s:s*, s:s*, s:s*, s:s*, s:s*, s:s*}", "name",
+			 call->arguments[0], "provider", admin_value(call, "provider"), "key_id",
+			 admin_value(call, "key-id"), "directory", directory, "expiry", expiry,
+			 "credentials", admin_value(call, "credentials"), "role_arn",
+			 admin_value(call, "role-arn"), "external_id",
+			 admin_value(call, "external-id"), "tenant_id",
+			 admin_value(call, "tenant-id"));
 	if (!body)
-		return admin_refuse(-EINVAL, "NAME, --provider, --key-id, --directory, --expiry: "
-					     "must be UTF-8 text");
+		return admin_refuse(-EINVAL, "the arguments must be UTF-8 text");
 	if (admin_value(call, "confirm-boot"))
 		json_object_set_new(body, "confirm_boot", json_true());
 	r = add_durations(call, body);
@@ -117,8 +120,14 @@ static int key_show(const struct admin_call *call)
 		{"provider", "provider", ADMIN_COLUMN_TEXT},
 		{"key id", "key_id", ADMIN_COLUMN_TEXT},
 		{"directory", "directory", ADMIN_COLUMN_TEXT},
+		{"credentials", "credentials", ADMIN_COLUMN_TEXT},
+		{"role", "role_arn", ADMIN_COLUMN_TEXT},
+		{"external id", "external_id", ADMIN_COLUMN_TEXT},
+		{"tenant", "tenant_id", ADMIN_COLUMN_TEXT},
 		{"state", "state", ADMIN_COLUMN_TEXT},
+		{"class", "class", ADMIN_COLUMN_TEXT},
 		{"last answer", "code", ADMIN_COLUMN_TEXT},
+		{"what follows", "follow", ADMIN_COLUMN_TEXT},
 		{"poll interval", "poll_ms", ADMIN_COLUMN_DURATION},
 		{"lease", "lease_ms", ADMIN_COLUMN_DURATION},
 		{"margin", "margin_ms", ADMIN_COLUMN_DURATION},
@@ -226,9 +235,13 @@ static int store_adopt_command(const struct admin_call *call)
 const struct admin_command admin_key_commands[] = {
 	{"key", "create", {"NAME"}, "Add a customer-managed key, after a live wrap and unwrap.",
 	 key_create, {
-		{"provider", "NAME", "file", true},
+		{"provider", "NAME", "file, aws, azure or google", true},
 		{"key-id", "ID", "the key at its provider", true},
 		{"directory", "DIR", "of the file provider's keys, on the manager's machine", false},
+		{"credentials", "NAME", "file of the manager's credentials directory", false},
+		{"role-arn", "ARN", "aws: the customer's role to assume", false},
+		{"external-id", "ID", "aws: what the customer's role asks for", false},
+		{"tenant-id", "ID", "azure: the customer's tenant", false},
 		{"poll-interval", "TIME", "a VM hears from the manager this often; default 10s", false},
 		{"lease", "TIME", "a VM keeps its keys so long without the manager; default 300s", false},
 		{"margin", "TIME", "a VM warns so long before the lease ends; default 60s", false},

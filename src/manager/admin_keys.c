@@ -20,13 +20,17 @@ static json_t *key_json(struct manager *manager, const struct store_key *key)
 
 	operation_key_health(manager, key, &health);
 	return json_pack(
-		"{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:s, s:s, s:I, s:I}",
+		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:s, "
+		"s:s, s:s, s:s, s:I, s:I}",
 		"name", key->name, "provider", key->kms.provider, "key_id", key->kms.key_id,
-		"directory", key->kms.directory, "poll_ms", (json_int_t)key->poll_ms, "lease_ms",
+		"directory", key->kms.directory, "credentials", key->kms.credentials, "role_arn",
+		key->kms.role_arn, "external_id", key->kms.external_id, "tenant_id",
+		key->kms.tenant_id, "poll_ms", (json_int_t)key->poll_ms, "lease_ms",
 		(json_int_t)key->lease_ms, "margin_ms", (json_int_t)key->margin_ms,
 		"max_staleness_ms", (json_int_t)key->max_staleness_ms, "probe_ms",
 		(json_int_t)key->probe_ms, "expiry", expiry_name(key->expiry), "confirm_boot",
-		key->confirm_boot, "state", health.state, "code", health.code, "last_evidence",
+		key->confirm_boot, "state", health.state, "class", health.class, "follow",
+		health.follow, "code", health.code, "last_evidence",
 		(json_int_t)health.last_evidence_s, "revoked_at",
 		(json_int_t)(key->revoked_ms / 1000));
 }
@@ -96,6 +100,13 @@ static int read_key(struct http_request *request, struct store_key *key)
 		{"key_id", JSON_MEMBER_TEXT, key->kms.key_id, sizeof(key->kms.key_id)},
 		{"directory", JSON_MEMBER_TEXT, key->kms.directory, sizeof(key->kms.directory),
 		 true},
+		{"credentials", JSON_MEMBER_NAME, key->kms.credentials,
+		 sizeof(key->kms.credentials), true},
+		{"role_arn", JSON_MEMBER_TEXT, key->kms.role_arn, sizeof(key->kms.role_arn), true},
+		{"external_id", JSON_MEMBER_TEXT, key->kms.external_id,
+		 sizeof(key->kms.external_id), true},
+		{"tenant_id", JSON_MEMBER_NAME, key->kms.tenant_id, sizeof(key->kms.tenant_id),
+		 true},
 		{"poll_ms", JSON_MEMBER_UNSIGNED, &poll, 0, true},
 		{"lease_ms", JSON_MEMBER_UNSIGNED, &lease, 0, true},
 		{"margin_ms", JSON_MEMBER_UNSIGNED, &margin, 0, true},
@@ -123,6 +134,7 @@ static int read_key(struct http_request *request, struct store_key *key)
 	r = read_expiry(request, expiry, &key->expiry);
 	if (r < 0)
 		return r;
+	store_credentials_dir(request->manager->store, &key->kms);
 	r = store_key_check(key, error);
 	if (r < 0)
 		http_reply_error(request, 400, "settings", "key %s: %s", key->name, error);

@@ -20,8 +20,7 @@ struct plain {
 
 static void outcome(struct kms_outcome *ret, enum kms_class class, const char *code)
 {
-	ret->class = class;
-	snprintf(ret->code, sizeof(ret->code), "%s", code);
+	kms_outcome_set(ret, class, false, "%s", code);
 }
 
 /* NULL with the outcome set. */

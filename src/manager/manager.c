@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -94,6 +95,9 @@ static int open_state(struct manager *manager, const struct manager_options *opt
 	r = lock_state(manager);
 	if (r < 0)
 		return r;
+	snprintf(path, sizeof(path), "%s/credentials", manager->state);
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return log_errno(-errno, "%s", path);
 	snprintf(path, sizeof(path), "%s/manager.db", manager->state);
 	r = store_open(path, &manager->store);
 	if (r < 0)

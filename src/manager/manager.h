@@ -109,7 +109,8 @@ int operation_store_adopt(struct manager *manager);
 struct key_health {
 	const char *state; /* "healthy", "revoked", "unavailable", "identity", "misconfigured",
 			      "corrupt", "unknown" */
-	char code[96];	   /* the provider's words of the last answer that was not a success */
+	const char *class, *follow; /* of the last answer, and what follows; "" none */
+	char code[96]; /* the provider's words of the last answer that was not a success */
 	uint64_t last_evidence_s; /* start of the last successful unwrap, seconds since 1970; 0 none
 				   */
 };

@@ -132,6 +132,8 @@ static void create_done(struct kms_job *base)
 	if (!kms_agreed(operation))
 		return;
 	operation->key.kms.proven = true;
+	memcpy(operation->key.kms.proven_by, operation->outcome.by,
+	       sizeof(operation->key.kms.proven_by));
 	operation->key.created_ms = leases_time().real_ms;
 	finish_stored(operation, store_key_insert(operation->manager->store, &operation->key),
 		      "key", operation->key.name);

@@ -91,7 +91,8 @@ static void run_probe(struct kms_job *base)
 	envelope_unwrap(&job->kms, job->workspace_name, &job->kek, &answer->outcome);
 	if (answer->outcome.class != KMS_REVOKED_STATE)
 		return;
-	kms_provider_find(job->kms.provider)->describe(&job->kms, &answer->description);
+	kms_provider_find(job->kms.provider)
+		->describe(&job->kms, job->kek.blob, job->kek.size, &answer->description);
 	answer->described = true;
 }
 
@@ -128,7 +129,9 @@ static void record_revocation(struct prober *prober, const struct store_key *key
 static void judge_refusal(struct probe *probe, const struct store_key *key,
 			  const struct prober_answer *answer)
 {
-	if (answer->outcome.class == KMS_REVOKED_STATE) {
+	/* Where describe is refused as well, a second probe confirms. */
+	if (answer->outcome.class == KMS_REVOKED_STATE &&
+	    !(answer->described && answer->description.class == KMS_REVOKED_ACCESS)) {
 		if (answer->described && answer->description.class == KMS_REVOKED_STATE)
 			record_revocation(probe->prober, key, answer->outcome.code);
 		return;
@@ -153,8 +156,8 @@ static void judge(struct probe *probe, const struct store_key *key,
 	bool was_stale = probe->evidence_ms + key->max_staleness_ms < now_ms() + ENGINE_TTL_MIN_MS;
 
 	if (class != KMS_OK && (!probe->answered || probe->last.class != class))
-		log_warning("key %s: %s (%s)", key->name, kms_class_name(class),
-			    answer->outcome.code);
+		log_warning("key %s: %s (%s): %s", key->name, kms_class_name(class),
+			    answer->outcome.code, kms_follow_name(kms_follow_of(&answer->outcome)));
 	else if (class == KMS_OK && probe->answered && probe->last.class != KMS_OK)
 		log_notice("key %s: healthy again", key->name);
 	probe->answered = true;
@@ -170,8 +173,9 @@ static void judge(struct probe *probe, const struct store_key *key,
 		probe->evidence_ms = answer->start_ms;
 		probe->evidence_real_ms = answer->start_real_ms;
 	}
-	if (!key->kms.proven)
-		store_key_set_proven(manager->store, key->id);
+	if (!key->kms.proven ||
+	    memcmp(key->kms.proven_by, answer->outcome.by, sizeof(key->kms.proven_by)) != 0)
+		store_key_set_proven(manager->store, key->id, answer->outcome.by);
 	/* Requests may be waiting for just this. */
 	if (!was_healthy || was_stale)
 		leases_review(manager->leases, LEASES_OF_KEY, key->id);
@@ -386,7 +390,7 @@ void operation_key_health(const struct manager *manager, const struct store_key 
 {
 	const struct probe *worst = NULL;
 
-	*ret_health = (struct key_health){.state = "unknown"};
+	*ret_health = (struct key_health){.state = "unknown", .class = "", .follow = ""};
 	for (const struct probe *p = manager->prober->probes; p; p = p->next) {
 		if (p->key != key->id || !p->answered)
 			continue;
@@ -396,6 +400,8 @@ void operation_key_health(const struct manager *manager, const struct store_key 
 			worst = p;
 	}
 	if (worst) {
+		ret_health->class = kms_class_name(worst->last.class);
+		ret_health->follow = kms_follow_name(kms_follow_of(&worst->last));
 		ret_health->state = worst->last.class == KMS_CORRUPT
 					    ? "corrupt"
 					    : cmk_state_name(state_of(worst));

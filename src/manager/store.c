@@ -16,9 +16,8 @@
 #include "base/log.h"
 #include "manager/store_sql.h"
 
-#define SCHEMA_VERSION 1
-
-static const char schema[] =
+/* What makes version N + 1 of version N. */
+static const char *const schema[] = {
 	"CREATE TABLE settings (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT;"
 	"CREATE TABLE keys (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,"
 	" provider TEXT NOT NULL, key_id TEXT NOT NULL, directory TEXT NOT NULL,"
@@ -53,7 +52,13 @@ static const char schema[] =
 	"CREATE INDEX boots_by_state ON boots (state, last_ms);"
 	"CREATE TABLE receipts (admission BLOB NOT NULL REFERENCES boots (admission),"
 	" kind INTEGER NOT NULL, bytes BLOB NOT NULL, received_ms INTEGER NOT NULL) STRICT;"
-	"CREATE INDEX receipts_of_boot ON receipts (admission);";
+	"CREATE INDEX receipts_of_boot ON receipts (admission);",
+
+	/* Settings of a provider are one JSON object, {} of none. */
+	"ALTER TABLE keys ADD COLUMN settings TEXT NOT NULL DEFAULT '{}';"
+	"ALTER TABLE keys ADD COLUMN proven_by BLOB;",
+};
+#define SCHEMA_VERSION ((int)ELEMENTSOF(schema))
 
 static int execute(struct store *store, const char *text)
 {
@@ -77,6 +82,18 @@ static int schema_version(struct store *store, int *ret_version)
 	return 0;
 }
 
+static int upgrade_schema(struct store *store, int version)
+{
+	char text[64];
+	int r;
+
+	snprintf(text, sizeof(text), "PRAGMA user_version = %d; COMMIT", version + 1);
+	r = execute(store, "BEGIN IMMEDIATE");
+	if (r == 0)
+		r = execute(store, schema[version]);
+	return r < 0 ? r : execute(store, text);
+}
+
 static int ensure_schema(struct store *store)
 {
 	int version = 0, r;
@@ -84,18 +101,13 @@ static int ensure_schema(struct store *store)
 	r = schema_version(store, &version);
 	if (r < 0)
 		return r;
-	if (version == SCHEMA_VERSION)
-		return 0;
-	if (version != 0) {
+	if (version < 0 || version > SCHEMA_VERSION) {
 		log_error("store: the schema is version %d, this program knows %d", version,
 			  SCHEMA_VERSION);
 		return -EPROTONOSUPPORT;
 	}
-	r = execute(store, "BEGIN IMMEDIATE");
-	if (r == 0)
-		r = execute(store, schema);
-	if (r == 0)
-		r = execute(store, "PRAGMA user_version = 1; COMMIT");
+	for (; r == 0 && version < SCHEMA_VERSION; version++)
+		r = upgrade_schema(store, version);
 	return r;
 }
 
@@ -268,6 +280,19 @@ static void cleanup_store(struct store **store)
 	*store = store_free(*store);
 }
 
+/* Beside the database. */
+static int set_credentials_dir(struct store *store, const char *path)
+{
+	const char *end = strrchr(path, '/');
+	int n;
+
+	if (!end)
+		return -EINVAL;
+	n = snprintf(store->credentials_dir, sizeof(store->credentials_dir), "%.*s/credentials",
+		     (int)(end - path), path);
+	return (size_t)n < sizeof(store->credentials_dir) ? 0 : -ENAMETOOLONG;
+}
+
 int store_open(const char *path, struct store **ret_store)
 {
 	_cleanup_(cleanup_store) struct store *store = NULL;
@@ -279,6 +304,9 @@ int store_open(const char *path, struct store **ret_store)
 	store = calloc(1, sizeof(*store));
 	if (!store)
 		return -ENOMEM;
+	r = set_credentials_dir(store, path);
+	if (r < 0)
+		return log_errno(r, "store: %s", path);
 	if (sqlite3_open_v2(path, &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
 	    SQLITE_OK)
 		return sql_failed(store, path);

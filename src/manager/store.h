@@ -66,12 +66,15 @@ struct store_key {
 void store_key_defaults(struct store_key *ret_key);
 /* 0, or -EINVAL with ERROR naming the setting: ranges, and provider->check(). */
 int store_key_check(const struct store_key *key, char error[static 256]);
+/* Fills in where KMS finds its credentials. */
+void store_credentials_dir(const struct store *store, struct kms_key *kms);
 int store_key_insert(struct store *store, struct store_key *key); /* sets .id */
 int store_key_get(struct store *store, const char *name, struct store_key *ret_key);
 int store_key_get_by_id(struct store *store, int64_t id, struct store_key *ret_key);
 int store_key_delete(struct store *store, const char *name); /* -EBUSY while bound */
 int store_key_set_revoked(struct store *store, int64_t id, uint64_t revoked_ms, const char *code);
-int store_key_set_proven(struct store *store, int64_t id);
+/* BY: kms_outcome.by of the success. */
+int store_key_set_proven(struct store *store, int64_t id, const uint8_t by[static 32]);
 /* EACH returning non-zero ends the walk, which then returns that. By name. EACH must not write. */
 typedef int (*store_key_each)(const struct store_key *key, void *userdata);
 int store_keys(struct store *store, store_key_each each, void *userdata);

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Key configurations in the store. */
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/parse.h"
+#include "manager/json.h"
 #include "manager/store_sql.h"
 
 void store_key_defaults(struct store_key *ret_key)
@@ -45,7 +49,7 @@ int store_key_check(const struct store_key *key, char error[static 256])
 		snprintf(error, 256, "provider: none of that name");
 		return -EINVAL;
 	}
-	for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
+	for (size_t i = 0; i < ELEMENTSOF(ranges); i++) {
 		uint32_t value;
 
 		memcpy(&value, (const char *)key + ranges[i].offset, sizeof(value));
@@ -74,12 +78,58 @@ int store_key_check(const struct store_key *key, char error[static 256])
 	return provider->check(&key->kms, error);
 }
 
+/* The settings of a provider, in the store as one JSON object. */
+#define SETTINGS(kms)                                                                              \
+	{                                                                                          \
+		{"credentials", JSON_MEMBER_NAME, (kms)->credentials, sizeof((kms)->credentials),  \
+		 true},                                                                            \
+			{"role_arn", JSON_MEMBER_TEXT, (kms)->role_arn, sizeof((kms)->role_arn),   \
+			 true},                                                                    \
+			{"external_id", JSON_MEMBER_TEXT, (kms)->external_id,                      \
+			 sizeof((kms)->external_id), true},                                        \
+			{"tenant_id", JSON_MEMBER_NAME, (kms)->tenant_id,                          \
+			 sizeof((kms)->tenant_id), true},                                          \
+	}
+
+/* malloc'd; NULL out of memory. */
+static char *settings_text(const struct kms_key *kms)
+{
+	const struct json_member members[] = SETTINGS((struct kms_key *)kms);
+	json_t *json = json_object();
+	char *text;
+
+	for (size_t i = 0; i < ELEMENTSOF(members); i++) {
+		const char *value = members[i].to;
+
+		if (*value)
+			json_object_set_new(json, members[i].name, json_string(value));
+	}
+	text = json_dumps(json, JSON_COMPACT);
+	json_decref(json);
+	return text;
+}
+
+static void settings_read(const char *text, struct store_key *key)
+{
+	const struct json_member members[] = SETTINGS(&key->kms);
+	char error[256];
+
+	if (json_read_object(text, strlen(text), members, ELEMENTSOF(members), error) < 0)
+		log_error("key %s: its settings in the store: %s", key->name, error);
+}
+
+void store_credentials_dir(const struct store *store, struct kms_key *kms)
+{
+	memcpy(kms->credentials_dir, store->credentials_dir, sizeof(kms->credentials_dir));
+}
+
 int store_key_insert(struct store *store, struct store_key *key)
 {
 	sqlite3_stmt *statement = sql_statement(store, SQL_KEY_INSERT);
+	_cleanup_free_ char *settings = settings_text(&key->kms);
 	int r;
 
-	if (!statement)
+	if (!statement || !settings)
 		return -EIO;
 	sql_bind_text(statement, 1, key->name);
 	sql_bind_text(statement, 2, key->kms.provider);
@@ -94,6 +144,8 @@ int store_key_insert(struct store *store, struct store_key *key)
 	sql_bind_int(statement, 11, key->confirm_boot);
 	sql_bind_int(statement, 12, key->kms.proven);
 	sql_bind_int(statement, 13, key->created_ms);
+	sql_bind_text(statement, 14, settings);
+	sql_bind_blob(statement, 15, key->kms.proven_by, sizeof(key->kms.proven_by));
 	r = sql_write(store, statement);
 	if (r < 0)
 		return r;
@@ -101,8 +153,10 @@ int store_key_insert(struct store *store, struct store_key *key)
 	return 0;
 }
 
-static void key_from_row(sqlite3_stmt *row, struct store_key *key)
+static void key_from_row(struct store *store, sqlite3_stmt *row, struct store_key *key)
 {
+	char settings[1024];
+
 	*key = (struct store_key){
 		.id = (int64_t)sql_column_int(row, 0),
 		.poll_ms = (uint32_t)sql_column_int(row, 5),
@@ -121,6 +175,10 @@ static void key_from_row(sqlite3_stmt *row, struct store_key *key)
 	sql_column_text(row, 3, key->kms.key_id, sizeof(key->kms.key_id));
 	sql_column_text(row, 4, key->kms.directory, sizeof(key->kms.directory));
 	sql_column_text(row, 15, key->revoked_code, sizeof(key->revoked_code));
+	sql_column_text(row, 16, settings, sizeof(settings));
+	settings_read(settings, key);
+	sql_column_blob(row, 17, key->kms.proven_by, sizeof(key->kms.proven_by));
+	store_credentials_dir(store, &key->kms);
 }
 
 static int key_one(struct store *store, sqlite3_stmt *statement, struct store_key *ret_key)
@@ -129,7 +187,7 @@ static int key_one(struct store *store, sqlite3_stmt *statement, struct store_ke
 
 	if (r <= 0)
 		return r == 0 ? -ENOENT : r;
-	key_from_row(statement, ret_key);
+	key_from_row(store, statement, ret_key);
 	sqlite3_reset(statement);
 	return 0;
 }
@@ -180,7 +238,7 @@ int store_key_set_revoked(struct store *store, int64_t id, uint64_t revoked_ms, 
 	return r == 0 ? -ENOENT : r < 0 ? r : 0;
 }
 
-int store_key_set_proven(struct store *store, int64_t id)
+int store_key_set_proven(struct store *store, int64_t id, const uint8_t by[static 32])
 {
 	sqlite3_stmt *statement = sql_statement(store, SQL_KEY_SET_PROVEN);
 	int r;
@@ -188,6 +246,7 @@ int store_key_set_proven(struct store *store, int64_t id)
 	if (!statement)
 		return -EIO;
 	sql_bind_int(statement, 1, (uint64_t)id);
+	sql_bind_blob(statement, 2, by, 32);
 	r = sql_write(store, statement);
 	return r == 0 ? -ENOENT : r < 0 ? r : 0;
 }
@@ -199,7 +258,7 @@ int store_keys(struct store *store, store_key_each each, void *userdata)
 	int r;
 
 	while ((r = sql_next(store, statement)) > 0) {
-		key_from_row(statement, &key);
+		key_from_row(store, statement, &key);
 		r = each(&key, userdata);
 		if (r != 0) {
 			sqlite3_reset(statement);

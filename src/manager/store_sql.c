@@ -9,7 +9,8 @@
 
 #define KEY_COLUMNS                                                                                \
 	"id, name, provider, key_id, directory, poll_ms, lease_ms, margin_ms, max_staleness_ms, "  \
-	"probe_ms, expiry, confirm_boot, proven, created_ms, revoked_ms, revoked_code"
+	"probe_ms, expiry, confirm_boot, proven, created_ms, revoked_ms, revoked_code, settings, " \
+	"proven_by"
 #define WORKSPACES                                                                                 \
 	"SELECT w.id, w.name, w.key, k.name, w.kek, w.kek_check, w.created_ms, w.shown_epoch, "    \
 	"w.shown_counter FROM workspaces w LEFT JOIN keys k ON k.id = w.key "
@@ -41,13 +42,13 @@ const char *const store_sql[SQL__MAX] = {
 	[SQL_KEY_INSERT] =
 		"INSERT INTO keys (name, provider, key_id, directory, poll_ms, lease_ms, "
 		"margin_ms, max_staleness_ms, probe_ms, expiry, confirm_boot, proven, "
-		"created_ms, revoked_ms, revoked_code) "
-		"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, '')",
+		"created_ms, revoked_ms, revoked_code, settings, proven_by) "
+		"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, '', ?14, ?15)",
 	[SQL_KEY_GET] = "SELECT " KEY_COLUMNS " FROM keys WHERE name = ?1",
 	[SQL_KEY_GET_BY_ID] = "SELECT " KEY_COLUMNS " FROM keys WHERE id = ?1",
 	[SQL_KEY_DELETE] = "DELETE FROM keys WHERE name = ?1",
 	[SQL_KEY_SET_REVOKED] = "UPDATE keys SET revoked_ms = ?2, revoked_code = ?3 WHERE id = ?1",
-	[SQL_KEY_SET_PROVEN] = "UPDATE keys SET proven = 1 WHERE id = ?1",
+	[SQL_KEY_SET_PROVEN] = "UPDATE keys SET proven = 1, proven_by = ?2 WHERE id = ?1",
 	[SQL_KEYS] = "SELECT " KEY_COLUMNS " FROM keys ORDER BY name",
 	[SQL_WORKSPACE_INSERT] = "INSERT INTO workspaces (name, created_ms, shown_epoch, "
 				 "shown_counter) VALUES (?1, ?2, 0, 0)",

@@ -64,6 +64,7 @@ struct store {
 	void (*opened)(void *userdata);
 	void *opened_userdata;
 	uint64_t epoch, adopted_epoch;
+	char credentials_dir[256]; /* beside the database */
 };
 
 /* The statement, reset and without bindings; prepared at its first use. NULL on error (logged). */

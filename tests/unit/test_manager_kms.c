@@ -135,7 +135,7 @@ static void assert_class(enum kms_class expected)
 	struct kms_outcome outcome;
 	size_t n;
 
-	kms_file.describe(&key, &outcome);
+	kms_file.describe(&key, NULL, 0, &outcome);
 	assert_int_equal(outcome.class, expected);
 	kms_file.wrap(&key, &context, bytes, 1, blob, &n, &outcome);
 	assert_int_equal(outcome.class, expected);

@@ -2,6 +2,8 @@
 /* Names of the classes, and the table of providers. */
 #include "manager/kms/kms.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -23,6 +25,57 @@ const char *kms_class_name(enum kms_class class)
 	};
 
 	return names[class];
+}
+
+const char *kms_follow_name(enum kms_follow follow)
+{
+	static const char *const names[KMS_FOLLOW__MAX] = {
+		[KMS_FOLLOW_GO] = "go on",
+		[KMS_FOLLOW_DESCRIBE] = "revoked if described so",
+		[KMS_FOLLOW_PROBE_AGAIN] = "revoked if refused again",
+		[KMS_FOLLOW_WAIT] = "evidence ages",
+		[KMS_FOLLOW_ALARM] = "alarm; evidence ages",
+	};
+
+	return names[follow];
+}
+
+enum kms_follow kms_follow_of(const struct kms_outcome *outcome)
+{
+	switch (outcome->class) {
+	case KMS_OK:
+		return KMS_FOLLOW_GO;
+	case KMS_REVOKED_STATE:
+		return KMS_FOLLOW_DESCRIBE;
+	case KMS_REVOKED_ACCESS:
+		return KMS_FOLLOW_PROBE_AGAIN;
+	case KMS_UNAVAILABLE:
+		return outcome->alarm ? KMS_FOLLOW_ALARM : KMS_FOLLOW_WAIT;
+	default:
+		return KMS_FOLLOW_ALARM;
+	}
+}
+
+void kms_outcome_set(struct kms_outcome *outcome, enum kms_class class, bool alarm,
+		     const char *format, ...)
+{
+	va_list list;
+
+	outcome->class = class;
+	outcome->alarm = alarm;
+	va_start(list, format);
+	vsnprintf(outcome->code, sizeof(outcome->code), format, list);
+	va_end(list);
+	for (char *c = outcome->code; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+}
+
+void kms_first_success(bool proven, struct kms_outcome *outcome)
+{
+	if (!proven &&
+	    (outcome->class == KMS_REVOKED_STATE || outcome->class == KMS_REVOKED_ACCESS))
+		outcome->class = KMS_MISCONFIGURED;
 }
 
 const struct kms_provider *kms_provider_find(const char *name)

@@ -27,17 +27,58 @@ enum kms_class {
 };
 const char *kms_class_name(enum kms_class class);
 
+/* What follows from a class. All but KMS_FOLLOW_GO let evidence age. */
+enum kms_follow {
+	KMS_FOLLOW_GO,		/* evidence */
+	KMS_FOLLOW_DESCRIBE,	/* revoked where the key's described state agrees */
+	KMS_FOLLOW_PROBE_AGAIN, /* revoked where a second probe, seconds later, is refused too */
+	KMS_FOLLOW_WAIT,	/* lease on evidence to max_staleness */
+	KMS_FOLLOW_ALARM,	/* the same, and people must look */
+	KMS_FOLLOW__MAX
+};
+const char *kms_follow_name(enum kms_follow follow);
+
 struct kms_outcome {
 	enum kms_class class;
-	char code[96]; /* the provider's own words, for records; never a secret */
+	bool alarm;	/* people must look, although the class alone would not say so */
+	char code[96];	/* the provider's own words, for records; printable, never a secret */
+	uint8_t by[32]; /* who asked, and where: SHA-256; zero where the provider has no identity */
 };
+enum kms_follow kms_follow_of(const struct kms_outcome *outcome);
 
-/* What names a CMK. */
+/* What names a CMK, and who asks for it. */
 struct kms_key {
 	char provider[16];
 	char key_id[256];
-	char directory[256]; /* of the file provider; "" elsewhere */
-	bool proven;	     /* this key, identity and endpoint once answered with success */
+	char directory[256];	   /* of the file provider; "" elsewhere */
+	char credentials[64];	   /* a file of credentials_dir; "" of the file provider */
+	char role_arn[256];	   /* aws: assumed with external_id; "" none */
+	char external_id[128];	   /* aws */
+	char tenant_id[64];	   /* azure: of the customer, where it is not the credentials' */
+	char credentials_dir[256]; /* the manager's; not stored */
+	bool proven;		   /* key, identity and endpoint once answered with success: */
+	uint8_t proven_by[32];	   /* kms_outcome.by of that success */
+};
+
+/* What a KMS, or an identity provider before it, was asked. */
+enum kms_op {
+	KMS_WRAP,
+	KMS_UNWRAP,
+	KMS_DESCRIBE,
+	KMS_TOKEN,  /* the identity provider: a token of our own identity */
+	KMS_ASSUME, /* aws: the customer's role, by our own identity */
+};
+
+/* What it answered. */
+struct kms_reply {
+	enum kms_op op;
+	int error; /* negative errno: no answer came, and only op and error count */
+	long status;
+	const char *error_type; /* the header x-amzn-ErrorType; "" none */
+	const char *body;
+	size_t n;
+	enum kms_class described; /* of the key, where it was asked; KMS_CLASS__MAX where not */
+	bool identity_answers;	  /* KMS_ASSUME: our own identity is known to be good */
 };
 
 /* Authenticated text pairs, in the caller's order; the same at unwrap as at wrap. */
@@ -62,11 +103,24 @@ struct kms_provider {
 	void (*unwrap)(const struct kms_key *key, const struct kms_context *context,
 		       const uint8_t *blob, size_t n, uint8_t *plain, size_t *ret_n,
 		       struct kms_outcome *ret_outcome);
-	/* The key's state as the provider tells it: KMS_OK enabled, or the class that follows. */
-	void (*describe)(const struct kms_key *key, struct kms_outcome *ret_outcome);
+	/* The state of the key, of the version that BLOB needs where the provider has such (BLOB
+	 * NULL: of the newest), as the provider tells it: KMS_OK enabled, or the class that
+	 * follows. */
+	void (*describe)(const struct kms_key *key, const uint8_t *blob, size_t n,
+			 struct kms_outcome *ret_outcome);
+	/* Pure: what REPLY means once key, identity and endpoint have answered with success (see
+	 * kms_first_success()). NULL where the provider has no wire. */
+	void (*classify)(const struct kms_reply *reply, struct kms_outcome *ret_outcome);
 };
 
-extern const struct kms_provider kms_file;
+extern const struct kms_provider kms_file, kms_aws, kms_azure, kms_google;
+
+/* CODE is cut to what fits, with '?' for what cannot be printed. */
+void kms_outcome_set(struct kms_outcome *outcome, enum kms_class class, bool alarm,
+		     const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Before the first success of key, identity and endpoint a refusal is a setting that is wrong. */
+void kms_first_success(bool proven, struct kms_outcome *outcome);
 
 /* NULL where there is none of that name. */
 const struct kms_provider *kms_provider_find(const char *name);

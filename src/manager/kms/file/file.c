@@ -26,8 +26,8 @@
 
 static void outcome(struct kms_outcome *ret, enum kms_class class, const char *code)
 {
-	ret->class = class;
-	snprintf(ret->code, sizeof(ret->code), "%s", code);
+	kms_outcome_set(ret, class, false, "%s", code);
+	memset(ret->by, 0, sizeof(ret->by));
 }
 
 static int file_check(const struct kms_key *key, char error[static 256])
@@ -36,6 +36,11 @@ static int file_check(const struct kms_key *key, char error[static 256])
 		snprintf(error, 256,
 			 "key_id: not a name of at most %d characters of [A-Za-z0-9._-]",
 			 KEYFILE_ID_MAX);
+		return -EINVAL;
+	}
+	if (key->credentials[0] || key->role_arn[0] || key->external_id[0] || key->tenant_id[0]) {
+		snprintf(error, 256,
+			 "credentials, role_arn, external_id, tenant_id: not of the file provider");
 		return -EINVAL;
 	}
 	if (key->directory[0] != '/') {
@@ -207,7 +212,8 @@ static void file_unwrap(const struct kms_key *key, const struct kms_context *con
 	bytes_wipe(&keyfile, sizeof(keyfile));
 }
 
-static void file_describe(const struct kms_key *key, struct kms_outcome *ret_outcome)
+static void file_describe(const struct kms_key *key, const uint8_t *blob, size_t n,
+			  struct kms_outcome *ret_outcome)
 {
 	struct keyfile keyfile;
 
