@@ -10,6 +10,9 @@
 
 static const struct kms_provider *const providers[] = {
 	&kms_file,
+	&kms_aws,
+	&kms_azure,
+	&kms_google,
 };
 
 const char *kms_class_name(enum kms_class class)
