@@ -20,6 +20,7 @@ if(EMBERLOCK_TESTS)
 		string(REGEX REPLACE "^test_" "unit." test ${target})
 		add_executable(${target} ${source})
 		target_link_libraries(${target} PRIVATE ${library} PkgConfig::CMOCKA)
+		target_compile_definitions(${target} PRIVATE EMBERLOCK_SOURCE="${CMAKE_SOURCE_DIR}")
 		emberlock_test(${target} ${test} unit)
 	endforeach()
 
