@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A VM under a CMK in each cloud, with a real manager: what ends its lease, how soon, and what never
+ * does. */
+#include "manager_world.h"
+#include "standin.h"
+
+#define AWS_KEY	   "arn:aws:kms:eu-central-1:111122223333:key/0d990263-018e-4e65-a703-eff731de951e"
+#define AWS_ROLE   "arn:aws:iam::111122223333:role/customer"
+#define AZURE_KEY  "https://emberlock.vault.azure.net/keys/k"
+#define GOOGLE_KEY "projects/p-1/locations/europe-west3/keyRings/r/cryptoKeys/k"
+
+/* Leases that outlast a test of another cloud. */
+#define SETTINGS                                                                                   \
+	",\"poll_ms\":5000,\"lease_ms\":120000,\"margin_ms\":10000,\"max_staleness_ms\":90000,"    \
+	"\"probe_ms\":500"
+#define PROBE_MS   500	/* of SETTINGS; a tenth either way */
+#define CONFIRM_MS 2000 /* between two refusals of access */
+
+/* One way for each cloud that has to ask somebody for a token. */
+static const struct cloud {
+	const char *name, *provider, *settings, *token_place;
+	const char *disable, *forbid; /* orders to the stand-in */
+} clouds[] = {
+	{"aws", "aws",
+	 "\"key_id\":\"" AWS_KEY "\",\"credentials\":\"aws-static\",\"role_arn\":\"" AWS_ROLE
+	 "\",\"external_id\":\"tenant-4711\"",
+	 "sts", "{\"state\":{\"aws\":\"Disabled\"}}", "{\"allowed\":{\"aws\":[]}}"},
+	{"azure", "azure", "\"key_id\":\"" AZURE_KEY "\",\"credentials\":\"azure-assertion\"",
+	 "azure-token", "{\"state\":{\"azure\":\"disabled\"}}", "{\"allowed\":{\"azure\":[]}}"},
+	{"google", "google", "\"key_id\":\"" GOOGLE_KEY "\",\"credentials\":\"google-account\"",
+	 "google-token", "{\"state\":{\"google\":\"DISABLED\"}}", "{\"allowed\":{\"google\":[]}}"},
+};
+#define N_CLOUDS (sizeof(clouds) / sizeof(clouds[0]))
+static struct vm vms[N_CLOUDS];
+
+static int make(void **state)
+{
+	char from[128], to[128];
+
+	unsetenv("HTTPS_PROXY");
+	unsetenv("https_proxy");
+	if (set_up(state) < 0)
+		return -1;
+	snprintf(from, sizeof(from), "%s/clouds", top);
+	if (mkdir(from, 0700) < 0 || standin_start(from) < 0)
+		return -1;
+	snprintf(from, sizeof(from), "%s/clouds/credentials", top);
+	snprintf(to, sizeof(to), "%s/credentials", state_dir);
+	return rmdir(to) < 0 ? -1 : rename(from, to);
+}
+
+static int clean(void **state)
+{
+	standin_stop();
+	return tear_down(state);
+}
+
+/* The member of GET /v1/keys/NAME; the caller's. */
+static char *key_text(const char *name, const char *member)
+{
+	char path[64];
+	json_t *key;
+	char *text;
+
+	snprintf(path, sizeof(path), "/v1/keys/%s", name);
+	key = admin("operator", "GET", path, NULL, 200);
+	text = strdup(json_string_value(json_object_get(key, member)));
+	json_decref(key);
+	return text;
+}
+
+static bool key_is(const char *name, const char *member, const char *expected)
+{
+	char *text = key_text(name, member);
+	bool is = strcmp(text, expected) == 0;
+
+	free(text);
+	return is;
+}
+
+static void await_key(const char *name, const char *member, const char *expected)
+{
+	for (int i = 0; i < 120 && !key_is(name, member, expected); i++)
+		pause_ms(100);
+	if (!key_is(name, member, expected)) {
+		char *text = key_text(name, member), *code = key_text(name, "code");
+
+		print_error("key %s: %s is %s (%s), not %s\n", name, member, text, code, expected);
+		free(text);
+		free(code);
+	}
+	assert_true(key_is(name, member, expected));
+}
+
+static void test_admitted(void **state)
+{
+	for (size_t i = 0; i < N_CLOUDS; i++) {
+		const struct cloud *cloud = &clouds[i];
+		char body[1024];
+
+		snprintf(body, sizeof(body), "{\"name\":\"%s\",\"provider\":\"%s\",%s" SETTINGS "}",
+			 cloud->name, cloud->provider, cloud->settings);
+		key_admin("POST", "/v1/keys", body, 204);
+		make_workspace(cloud->name, cloud->name);
+		vm_enrol(&vms[i], cloud->name, "db1");
+		vm_admit(&vms[i]);
+		assert_true(key_is(cloud->name, "state", "healthy"));
+		assert_true(key_is(cloud->name, "class", "ok"));
+		assert_true(key_is(cloud->name, "follow", "go on"));
+	}
+}
+
+/* Each VM asks for its next lease, and is parked. */
+static void park_all(struct parked *parked[static N_CLOUDS])
+{
+	for (size_t i = 0; i < N_CLOUDS; i++)
+		parked[i] = park(&vms[i], false);
+}
+
+/* They all get it. */
+static void continue_all(struct parked *parked[static N_CLOUDS])
+{
+	for (size_t i = 0; i < N_CLOUDS; i++) {
+		parked_wait(parked[i]);
+		vm_take(&vms[i], &parked[i]->answer, VERDICT_CONTINUE, REASON_NONE);
+		new_challenge(&vms[i]);
+		free(parked[i]);
+	}
+}
+
+static void await_all(const char *member, const char *expected)
+{
+	for (size_t i = 0; i < N_CLOUDS; i++)
+		await_key(clouds[i].name, member, expected);
+}
+
+/* FAULT at the identity provider, or at the KMS, of each cloud. */
+static void break_all(bool identity, const char *fault)
+{
+	for (size_t i = 0; i < N_CLOUDS; i++)
+		standin("{\"faults\":{\"%s\":%s}}",
+			identity ? clouds[i].token_place : clouds[i].name, fault);
+}
+
+/* What the stand-in does now goes on for six probes and two confirmations: the keys are in CLASS,
+ * and their VMs' leases go on. */
+static void outlives(const char *what, const char *class)
+{
+	struct parked *parked[N_CLOUDS];
+
+	print_message("%s\n", what);
+	standin("{\"forget_tokens\":true}");
+	await_all("class", class);
+	park_all(parked);
+	pause_ms(6 * PROBE_MS + 2 * CONFIRM_MS);
+	continue_all(parked); /* by the evidence of before */
+	await_all("class", class);
+	for (size_t i = 0; i < N_CLOUDS; i++)
+		assert_false(key_is(clouds[i].name, "state", "revoked"));
+	standin("{\"reset\":true}");
+	await_all("state", "healthy");
+	for (size_t i = 0; i < N_CLOUDS; i++)
+		assert_fleet(&vms[i], "admitted", "live");
+}
+
+static void test_never_revoked(void **state)
+{
+	static const char out[] = "{\"status\":503}", hang_up[] = "{\"drop\":true}";
+
+	break_all(true, out);
+	outlives("the identity providers are out", "identity");
+	break_all(true, hang_up);
+	outlives("the identity providers hang up", "identity");
+	standin("{\"known\":false}");
+	outlives("our secrets have expired", "identity");
+	standin("{\"skew_s\":4000}");
+	outlives("our clock is wrong", "identity");
+	break_all(false, out);
+	outlives("the KMSes are out", "unavailable");
+	break_all(false, hang_up);
+	outlives("the KMSes hang up", "unavailable");
+	break_all(false, "{\"status\":403,\"body\":\"<html>\"}");
+	outlives("an answer that nobody knows", "unavailable");
+}
+
+/* A disabled key that describe calls enabled, and one refusal of access: lag, not a decision. */
+static void test_unconfirmed(void **state)
+{
+	static const char *const described[N_CLOUDS] = {
+		"{\"faults\":{\"aws\":{\"status\":400,\"times\":1,\"body\":{\"__type\":"
+		"\"DisabledException\"}}}}",
+		"{\"faults\":{\"azure\":{\"status\":403,\"times\":1,\"body\":{\"error\":{"
+		"\"innererror\":{\"code\":\"KeyDisabled\"}}}}}}",
+		"{\"faults\":{\"google\":{\"status\":400,\"times\":1,\"body\":{\"error\":{"
+		"\"details\":[{\"violations\":[{\"type\":\"KEY_DISABLED\"}]}]}}}}}",
+	};
+
+	struct parked *parked[N_CLOUDS];
+
+	for (size_t i = 0; i < N_CLOUDS; i++)
+		standin("%s", described[i]);
+	pause_ms(4 * PROBE_MS + CONFIRM_MS);
+	await_all("state", "healthy");
+	for (size_t i = 0; i < N_CLOUDS; i++) {
+		standin("%s", clouds[i].forbid);
+		await_key(clouds[i].name, "class", "revoked by access");
+		assert_true(key_is(clouds[i].name, "follow", "revoked if refused again"));
+		standin("{\"reset\":true}");
+	}
+	park_all(parked);
+	pause_ms(2 * CONFIRM_MS);
+	await_all("state", "healthy");
+	continue_all(parked);
+}
+
+/* Each customer says no: from the first refusal to the verdict in the VM's hand it takes at most the
+ * probe interval, jittered, the confirmation and a second. ORDERS: NULL, not this cloud. */
+static void withdraw(const char *const *orders, unsigned confirm_ms)
+{
+	struct parked *parked[N_CLOUDS];
+	uint64_t start[N_CLOUDS];
+
+	/* Fresh leases: the next requests are parked for the poll interval. */
+	park_all(parked);
+	continue_all(parked);
+	park_all(parked);
+	for (size_t i = 0; i < N_CLOUDS; i++) {
+		start[i] = now_ms();
+		if (orders[i])
+			standin("%s", orders[i]);
+	}
+	for (size_t i = 0; i < N_CLOUDS; i++) {
+		unsigned took;
+
+		parked_wait(parked[i]);
+		took = (unsigned)(parked[i]->ended_ms - start[i]);
+		if (orders[i]) {
+			vm_take(&vms[i], &parked[i]->answer, VERDICT_SHRED, REASON_REVOKED);
+			print_message("%s: T1 to T2 %u ms\n", clouds[i].name, took);
+			assert_true(took <= PROBE_MS + PROBE_MS / 10 + confirm_ms + 1000);
+			assert_true(key_is(clouds[i].name, "state", "revoked"));
+		} else {
+			vm_take(&vms[i], &parked[i]->answer, VERDICT_CONTINUE, REASON_NONE);
+			new_challenge(&vms[i]);
+		}
+		free(parked[i]);
+	}
+	standin("{\"reset\":true}");
+	pause_ms(3 * PROBE_MS);
+	for (size_t i = 0; i < N_CLOUDS; i++) {
+		char path[64];
+
+		if (!orders[i])
+			continue;
+		/* Sticky, until the key administrator has looked. */
+		assert_true(key_is(clouds[i].name, "state", "revoked"));
+		snprintf(path, sizeof(path), "/v1/keys/%s/clear", clouds[i].name);
+		key_admin("POST", path, NULL, 204);
+		vm_boot(&vms[i]);
+		vm_admit(&vms[i]);
+	}
+}
+
+static void test_revoked_by_state(void **state)
+{
+	withdraw((const char *[]){clouds[0].disable, clouds[1].disable, clouds[2].disable}, 0);
+}
+
+static void test_revoked_by_access(void **state)
+{
+	withdraw((const char *[]){clouds[0].forbid, clouds[1].forbid, clouds[2].forbid},
+		 CONFIRM_MS);
+}
+
+/* The role that the customer lends, while STS knows us; nobody else minds. */
+static void test_revoked_by_role(void **state)
+{
+	withdraw((const char *[]){"{\"role_allowed\":false,\"forget_tokens\":true}", NULL, NULL},
+		 CONFIRM_MS);
+}
+
+static void test_refused_at_set_up(void **state)
+{
+	char body[1024];
+
+	/* Nothing succeeded yet: a setting is wrong, and nobody is revoked. */
+	for (size_t i = 0; i < N_CLOUDS; i++) {
+		json_t *answer;
+
+		snprintf(body, sizeof(body),
+			 "{\"name\":\"new\",\"provider\":\"%s\",%s" SETTINGS "}",
+			 clouds[i].provider, clouds[i].settings);
+		standin("%s", clouds[i].forbid);
+		answer = admin("key-administrator", "POST", "/v1/keys", body, 409);
+		assert_non_null(answer);
+		json_decref(answer);
+		standin("{\"reset\":true}");
+	}
+	for (size_t i = 0; i < N_CLOUDS; i++)
+		vm_done(&vms[i]);
+}
+
+static int tests(void)
+{
+	const struct CMUnitTest list[] = {
+		cmocka_unit_test(test_admitted),	  cmocka_unit_test(test_never_revoked),
+		cmocka_unit_test(test_unconfirmed),	  cmocka_unit_test(test_revoked_by_state),
+		cmocka_unit_test(test_revoked_by_access), cmocka_unit_test(test_revoked_by_role),
+		cmocka_unit_test(test_refused_at_set_up),
+	};
+
+	return cmocka_run_group_tests(list, make, clean);
+}
+
+int main(int argc, char **argv)
+{
+	return world_main(argc, argv, tests);
+}
