@@ -553,7 +553,7 @@ def google_token(world, request):
     form = dict(urllib.parse.parse_qsl(request.body.decode(), strict_parsing=True))
     if form.get("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer":
         raise oauth_error("unsupported_grant_type", "Invalid grant_type: " + form.get("grant_type", ""))
-    claims = jwt_claims(world, world.account_key, form.get("assertion", ""), {"alg": "RS256", "typ": "JWT"})
+    claims = jwt_claims(world, world.account_key, form.get("assertion", ""), {"alg": "RS256"})
     if not claims or not world.known or claims["iss"] != GOOGLE_ACCOUNT or claims["aud"] != OAUTH_GOOGLE:
         raise oauth_error("invalid_grant", "Invalid JWT Signature.")
     if "cloudkms" not in claims["scope"] and "cloud-platform" not in claims["scope"]:
@@ -716,7 +716,7 @@ def credentials(directory, port, metadata_port):
     user, session = session_new(Handler.world, 3600)
     write("aws-session", json.dumps({**common, **files["aws-static"], "access_key_id": user,
                                      "secret_access_key": session["secret"], "session_token": session["token"]}))
-    write("web-token", "web-identity-canary\n")
+    write("web-token", "web-identity-canary")
     for name in ("application.pem", "application.key", "ca.pem"):
         with open(os.path.join(directory, name), encoding="ascii") as file:
             write(name, file.read())
