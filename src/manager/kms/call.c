@@ -170,7 +170,7 @@ void kms_call_take_bearer(struct kms_call *call, struct kms_outcome *ret_outcome
 {
 	_cleanup_json_ json_t *json = kms_json(call->auth.reply, call->auth.reply_size);
 	const json_t *expires = json_object_get(json, "expires_in");
-	const char *bearer = kms_json_text(json, "access_token", NULL);
+	const char *bearer = kms_json_text(json, "access_token");
 	uint64_t ttl = (uint64_t)json_integer_value(expires);
 
 	/* Managed identities have the number in quotes. */
@@ -205,15 +205,18 @@ json_t *kms_json(const char *text, size_t n)
 	return NULL;
 }
 
-const char *kms_json_text(const json_t *json, ...)
+const char *kms_json_text(const json_t *json, const char *path)
 {
-	const char *name, *text;
-	va_list list;
+	const char *text;
+	char name[64];
 
-	va_start(list, json);
-	while ((name = va_arg(list, const char *)))
+	while (*path) {
+		size_t n = strcspn(path, ".");
+
+		snprintf(name, sizeof(name), "%.*s", (int)n, path);
 		json = json_object_get(json, name);
-	va_end(list);
+		path += path[n] ? n + 1 : n;
+	}
 	text = json_string_value(json);
 	return text ? text : "";
 }

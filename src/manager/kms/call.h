@@ -71,8 +71,8 @@ static inline void cleanup_json(json_t **json)
 	json_decref(*json);
 }
 #define _cleanup_json_ __attribute__((cleanup(cleanup_json)))
-/* The text at the path of member names that ends with NULL; "" where there is none. */
-const char *kms_json_text(const json_t *json, ...) __attribute__((sentinel));
+/* The text at PATH, member names with '.' between; "" where there is none. */
+const char *kms_json_text(const json_t *json, const char *path);
 /* Decodes the base64 text NAME of JSON; -EBADMSG. */
 int kms_json_bytes(const json_t *json, const char *name, uint8_t *bytes, size_t max, size_t *ret_n);
 

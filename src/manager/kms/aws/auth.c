@@ -100,10 +100,9 @@ static void take_metadata(struct kms_call *call, struct kms_outcome *ret)
 {
 	_cleanup_json_ json_t *json = kms_json(call->auth.reply, call->auth.reply_size);
 
-	if (strcmp(kms_json_text(json, "Code", NULL), "Success") != 0 ||
-	    !take(call, kms_json_text(json, "AccessKeyId", NULL),
-		  kms_json_text(json, "SecretAccessKey", NULL), kms_json_text(json, "Token", NULL),
-		  kms_json_text(json, "Expiration", NULL)))
+	if (strcmp(kms_json_text(json, "Code"), "Success") != 0 ||
+	    !take(call, kms_json_text(json, "AccessKeyId"), kms_json_text(json, "SecretAccessKey"),
+		  kms_json_text(json, "Token"), kms_json_text(json, "Expiration")))
 		no_credentials(ret, "IMDS");
 }
 

@@ -29,7 +29,7 @@ static bool next_part(const char **text, char *part, size_t size)
 int aws_arn_parse(const char *key_id, struct aws_arn *ret_arn)
 {
 	const char *text = key_id;
-	struct aws_arn arn;
+	struct aws_arn arn = {0};
 	char word[8];
 
 	if (!next_part(&text, word, sizeof(word)) || strcmp(word, "arn") != 0 ||
@@ -126,7 +126,7 @@ static json_t *context_json(const struct kms_context *context)
 static bool answered_by_key(const struct kms_call *call, const json_t *json,
 			    struct kms_outcome *ret)
 {
-	if (strcmp(kms_json_text(json, "KeyId", NULL), call->key->key_id) == 0)
+	if (strcmp(kms_json_text(json, "KeyId"), call->key->key_id) == 0)
 		return true;
 	kms_outcome_set(ret, KMS_UNAVAILABLE, true, "the reply is of another key");
 	return false;

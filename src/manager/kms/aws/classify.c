@@ -77,7 +77,7 @@ static void bare_name(const char *type, char name[static 96])
 static void error_name(const struct kms_reply *reply, char name[static 96])
 {
 	_cleanup_json_ json_t *json = kms_json(reply->body, reply->n);
-	const char *type = kms_json_text(json, "__type", NULL);
+	const char *type = kms_json_text(json, "__type");
 
 	bare_name(type[0] ? type : reply->error_type ? reply->error_type : "", name);
 }
@@ -89,10 +89,10 @@ static enum kms_class invalid_state(const struct kms_reply *reply)
 					      "PendingDeletion", "PendingImport",
 					      "PendingReplicaDeletion"};
 	_cleanup_json_ json_t *json = kms_json(reply->body, reply->n);
-	const char *message = kms_json_text(json, "message", NULL);
+	const char *message = kms_json_text(json, "message");
 
 	if (!message[0])
-		message = kms_json_text(json, "Message", NULL);
+		message = kms_json_text(json, "Message");
 	for (size_t i = 0; i < ELEMENTSOF(revoked); i++)
 		if (strstr(message, revoked[i]))
 			return KMS_REVOKED_STATE;
@@ -124,7 +124,7 @@ static void classify_error(const struct kms_reply *reply, struct kms_outcome *re
 static void classify_state(const struct kms_reply *reply, struct kms_outcome *ret)
 {
 	_cleanup_json_ json_t *json = kms_json(reply->body, reply->n);
-	const char *state = kms_json_text(json, "KeyMetadata", "KeyState", NULL);
+	const char *state = kms_json_text(json, "KeyMetadata.KeyState");
 
 	for (size_t i = 0; i < ELEMENTSOF(states); i++) {
 		if (strcmp(state, states[i].state) == 0) {

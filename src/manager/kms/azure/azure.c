@@ -131,9 +131,9 @@ static int take(struct kms_call *call, char kid[static KID_MAX], uint8_t *bytes,
 		size_t *ret_n)
 {
 	_cleanup_json_ json_t *json = kms_json(call->http.reply, call->http.reply_size);
-	const char *value = kms_json_text(json, "value", NULL);
+	const char *value = kms_json_text(json, "value");
 
-	if (copy_text(kid, KID_MAX, kms_json_text(json, "kid", NULL)) < 0 ||
+	if (copy_text(kid, KID_MAX, kms_json_text(json, "kid")) < 0 ||
 	    !version_of(call->key, kid) ||
 	    base64_decode(BASE64_URL, value, strlen(value), bytes, max, ret_n) < 0)
 		return -EBADMSG;

@@ -38,11 +38,11 @@ static bool classify_code(const struct kms_reply *reply, const char *code, struc
 static void classify_error(const struct kms_reply *reply, struct kms_outcome *ret)
 {
 	_cleanup_json_ json_t *json = kms_json(reply->body, reply->n);
-	const char *inner = kms_json_text(json, "error", "innererror", "code", NULL);
-	const char *code = kms_json_text(json, "error", "code", NULL);
+	const char *inner = kms_json_text(json, "error.innererror.code");
+	const char *code = kms_json_text(json, "error.code");
 
 	if (!inner[0])
-		inner = kms_json_text(json, "error", "innerError", "code", NULL);
+		inner = kms_json_text(json, "error.innerError.code");
 	/* The status first: a throttled request was refused by no policy. */
 	if (reply->status == 429 || reply->status >= 500)
 		kms_outcome_set(ret, KMS_UNAVAILABLE, false, "%ld %s", reply->status, code);
@@ -76,7 +76,7 @@ static void classify_identity(const struct kms_reply *reply, struct kms_outcome 
 	_cleanup_json_ json_t *json = kms_json(reply->body, reply->n);
 
 	kms_outcome_set(ret, KMS_IDENTITY, true, "token: %ld %s", reply->status,
-			kms_json_text(json, "error", NULL));
+			kms_json_text(json, "error"));
 }
 
 void azure_classify(const struct kms_reply *reply, struct kms_outcome *ret_outcome)

@@ -39,12 +39,11 @@ static void fetch_metadata(struct kms_call *call, struct kms_outcome *ret)
 
 static int sign(const json_t *account, char *token, size_t size)
 {
-	const char *email = kms_json_text(account, "client_email", NULL);
-	const char *pem = kms_json_text(account, "private_key", NULL);
+	const char *email = kms_json_text(account, "client_email");
+	const char *pem = kms_json_text(account, "private_key");
 	json_int_t now = (json_int_t)clock_realtime_s();
-	_cleanup_json_ json_t *header =
-		json_pack("{s:s, s:s, s:s}", "alg", "RS256", "typ", "JWT", "kid",
-			  kms_json_text(account, "private_key_id", NULL));
+	_cleanup_json_ json_t *header = json_pack("{s:s, s:s, s:s}", "alg", "RS256", "typ", "JWT",
+						  "kid", kms_json_text(account, "private_key_id"));
 	/* The audience is Google's own, wherever the request is sent. */
 	_cleanup_json_ json_t *claims =
 		json_pack("{s:s, s:s, s:s, s:I, s:I}", "iss", email, "scope", SCOPE, "aud",

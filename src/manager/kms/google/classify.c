@@ -47,12 +47,11 @@ static const struct row *find(const struct row *rows, size_t n, const char *name
 static const struct row *find_reason(const json_t *detail)
 {
 	const json_t *violations = json_object_get(detail, "violations");
-	const struct row *row =
-		find(reasons, ELEMENTSOF(reasons), kms_json_text(detail, "reason", NULL));
+	const struct row *row = find(reasons, ELEMENTSOF(reasons), kms_json_text(detail, "reason"));
 
 	for (size_t i = 0; !row && i < json_array_size(violations); i++)
 		row = find(reasons, ELEMENTSOF(reasons),
-			   kms_json_text(json_array_get(violations, i), "type", NULL));
+			   kms_json_text(json_array_get(violations, i), "type"));
 	return row;
 }
 
@@ -69,7 +68,7 @@ static const struct row *find_in_details(const json_t *json)
 static void classify_error(const struct kms_reply *reply, struct kms_outcome *ret)
 {
 	_cleanup_json_ json_t *json = kms_json(reply->body, reply->n);
-	const char *status = kms_json_text(json, "error", "status", NULL);
+	const char *status = kms_json_text(json, "error.status");
 	const struct row *row = find_in_details(json);
 
 	if (!row)
@@ -90,11 +89,11 @@ static void classify_error(const struct kms_reply *reply, struct kms_outcome *re
 static void classify_state(const struct kms_reply *reply, struct kms_outcome *ret)
 {
 	_cleanup_json_ json_t *json = kms_json(reply->body, reply->n);
-	const char *state = kms_json_text(json, "state", NULL);
+	const char *state = kms_json_text(json, "state");
 	const struct row *row;
 
 	if (!state[0])
-		state = kms_json_text(json, "primary", "state", NULL);
+		state = kms_json_text(json, "primary.state");
 	row = find(states, ELEMENTSOF(states), state);
 	if (row)
 		kms_outcome_set(ret, row->class, false, "state %s", state);
@@ -105,7 +104,7 @@ static void classify_state(const struct kms_reply *reply, struct kms_outcome *re
 static void classify_identity(const struct kms_reply *reply, struct kms_outcome *ret)
 {
 	_cleanup_json_ json_t *json = kms_json(reply->body, reply->n);
-	const char *error = kms_json_text(json, "error", NULL);
+	const char *error = kms_json_text(json, "error");
 	enum kms_class class = KMS_IDENTITY;
 
 	for (size_t i = 0; i < ELEMENTSOF(bad_requests); i++)

@@ -133,7 +133,7 @@ static bool crc_agrees(const json_t *json, const char *name, const void *bytes, 
 {
 	char crc[16];
 
-	return strcmp(kms_json_text(json, name, NULL), crc_text(bytes, n, crc)) == 0;
+	return strcmp(kms_json_text(json, name), crc_text(bytes, n, crc)) == 0;
 }
 
 static bool is_true(const json_t *json, const char *name)
@@ -147,7 +147,7 @@ static bool is_true(const json_t *json, const char *name)
 static const char *take_wrapped(struct kms_call *call, uint8_t *blob, size_t *ret_n)
 {
 	_cleanup_json_ json_t *json = kms_json(call->http.reply, call->http.reply_size);
-	const char *name = kms_json_text(json, "name", NULL);
+	const char *name = kms_json_text(json, "name");
 	size_t head = MAGIC_SIZE + 2 + strlen(name), n;
 
 	if (!name_is_under(call->key, name) || head > RESOURCE_MAX)
