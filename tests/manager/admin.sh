@@ -7,11 +7,13 @@ cd "$(dirname "$0")/../.." || exit 1
 bin=${EMBERLOCK_BIN:-build/debug}
 work=$(mktemp -d) || exit 1
 manager_pid=
+standin_pid=
 passed=0
 failed=0
 
 clean_up() {
 	stop_manager
+	[ -z "$standin_pid" ] || kill "$standin_pid" 2>/dev/null
 	rm -rf "$work"
 }
 trap clean_up EXIT
@@ -153,6 +155,49 @@ test_keys() {
 	refuses key/not-made 1 "(404)" admin key show other
 }
 
+# A key in each cloud, by the stand-in KMS and the credentials that it leaves.
+test_clouds() {
+	local cmk=arn:aws:kms:eu-central-1:111122223333:key/0d990263-018e-4e65-a703-eff731de951e
+	local role=arn:aws:iam::111122223333:role/customer
+
+	mkdir "$work/clouds"
+	mkfifo "$work/clouds/in"
+	python3 tests/conformance/standin.py "$work/clouds" <"$work/clouds/in" &
+	standin_pid=$!
+	exec 8>"$work/clouds/in"
+	for _ in $(seq 300); do
+		[ -f "$work/clouds/ready" ] && break
+		sleep 0.1
+	done
+	does clouds/directory "^700$" stat -c %a "$work/state/credentials"
+	cp "$work/clouds/credentials/"* "$work/state/credentials"
+	does clouds/aws "^a1: created" admin key create a1 --provider aws --key-id "$cmk" --credentials aws-static
+	does clouds/aws-role "^a2: created" admin key create a2 --provider aws --key-id "$cmk" --credentials aws-instance \
+		--role-arn "$role" --external-id tenant-4711
+	does clouds/azure "^b: created" admin key create b --provider azure --credentials azure-assertion \
+		--key-id https://emberlock.vault.azure.net/keys/k
+	does clouds/google "^c: created" admin key create c --provider google --credentials google-account \
+		--key-id projects/p-1/locations/europe-west3/keyRings/r/cryptoKeys/k
+	does clouds/show "^role +$role\$" operator key show a2
+	does clouds/show-credentials "^credentials +aws-instance$" operator key show a2
+	does clouds/no-secret-shown "" sh -c "! '$bin/emberlock-admin' --identity '$work/state/identities/operator' key list --json | grep -e canary -e EXAMPLEKEY"
+	refuses clouds/external-id 1 "misconfigured.*(AccessDenied|identity)|identity" admin key create d --provider aws --key-id "$cmk" \
+		--credentials aws-static --role-arn "$role" --external-id tenant-4712
+	refuses clouds/no-external-id 1 "(400).*role_arn, external_id" admin key create d --provider aws --key-id "$cmk" --credentials aws-static --role-arn "$role"
+	refuses clouds/no-credentials 1 "(400).*credentials" admin key create d --provider aws --key-id "$cmk"
+	refuses clouds/path 1 "'credentials'" admin key create d --provider aws --key-id "$cmk" --credentials ../signing.key
+	refuses clouds/absent 1 "credentials/none: No such file" admin key create d --provider aws --key-id "$cmk" --credentials none
+	refuses clouds/not-credentials 1 "credentials/web-token: .*JSON" admin key create d --provider aws --key-id "$cmk" --credentials web-token
+	refuses clouds/another-cloud 1 "'provider' is not that of the key" admin key create d --provider aws --key-id "$cmk" --credentials google-account
+	refuses clouds/alias 1 "(400).*key_id" admin key create d --provider aws --key-id alias/main --credentials aws-static
+	refuses clouds/not-made 1 "(404)" operator key show d
+	does clouds/delete "" sh -c "for k in a1 a2 b c; do '$bin/emberlock-admin' --identity '$work/state/identities/key-administrator' key delete \$k || exit 1; done"
+	does clouds/no-secret-logged "" sh -c "! grep -e canary -e EXAMPLEKEY '$work/manager.log'"
+	exec 8>&-
+	wait "$standin_pid"
+	standin_pid=
+}
+
 test_workspaces() {
 	does workspace/create "acme: created and bound" admin workspace create acme --key main
 	does workspace/list "acme +main +0" operator workspace list
@@ -281,6 +326,7 @@ test_file_kms
 if start_manager; then
 	test_identity
 	test_keys
+	test_clouds
 	test_workspaces
 	test_vms
 	test_signing_keys

@@ -542,6 +542,27 @@ static void test_untrusted(void **state)
 	assert_class(unwrap(&key, &wrapped), KMS_UNAVAILABLE);
 }
 
+/* Proxies are used as the environment says; never for a metadata service. */
+static void test_proxy(void **state)
+{
+	struct kms_key key = key_of("aws-instance");
+	struct wrapped wrapped;
+	int asked;
+
+	prove(&key, &wrapped);
+	assert_int_equal(setenv("https_proxy", "http://127.0.0.1:1", 1), 0);
+	assert_int_equal(setenv("http_proxy", "http://127.0.0.1:1", 1), 0);
+	asked = standin_count("imds");
+	drop_tokens();
+	assert_class(unwrap(&key, &wrapped), KMS_UNAVAILABLE); /* nobody is at the proxy */
+	assert_int_equal(setenv("no_proxy", "localhost", 1), 0);
+	assert_class(unwrap(&key, &wrapped), KMS_OK);
+	assert_true(standin_count("imds") > asked);
+	unsetenv("https_proxy");
+	unsetenv("http_proxy");
+	unsetenv("no_proxy");
+}
+
 static void test_check(void **state)
 {
 	static const struct {
@@ -681,8 +702,9 @@ int main(void)
 		CLOUD_TEST(test_role),	       CLOUD_TEST(test_faults),
 		CLOUD_TEST(test_large_reply),  CLOUD_TEST(test_crc),
 		CLOUD_TEST(test_credentials),  CLOUD_TEST(test_untrusted),
-		CLOUD_TEST(test_check),	       cmocka_unit_test(test_base64),
-		cmocka_unit_test(test_crc32c), cmocka_unit_test(test_xml),
+		CLOUD_TEST(test_proxy),	       CLOUD_TEST(test_check),
+		cmocka_unit_test(test_base64), cmocka_unit_test(test_crc32c),
+		cmocka_unit_test(test_xml),
 	};
 
 	return cmocka_run_group_tests(tests, make, clean);

@@ -266,6 +266,20 @@ static void test_revoked_by_state(void **state)
 	withdraw((const char *[]){clouds[0].disable, clouds[1].disable, clouds[2].disable}, 0);
 }
 
+/* Where the state may not be described, a second probe confirms. */
+static void test_revoked_undescribed(void **state)
+{
+	withdraw(
+		(const char *[]){
+			"{\"state\":{\"aws\":\"Disabled\"},\"allowed\":{\"aws\":[\"kms:Encrypt\","
+			"\"kms:Decrypt\"]}}",
+			"{\"state\":{\"azure\":\"disabled\"},\"allowed\":{\"azure\":[\"wrapkey\","
+			"\"unwrapkey\"]}}",
+			"{\"state\":{\"google\":\"DISABLED\"},\"allowed\":{\"google\":[\"encrypt\","
+			"\"decrypt\"]}}"},
+		CONFIRM_MS);
+}
+
 static void test_revoked_by_access(void **state)
 {
 	withdraw((const char *[]){clouds[0].forbid, clouds[1].forbid, clouds[2].forbid},
@@ -303,9 +317,13 @@ static void test_refused_at_set_up(void **state)
 static int tests(void)
 {
 	const struct CMUnitTest list[] = {
-		cmocka_unit_test(test_admitted),	  cmocka_unit_test(test_never_revoked),
-		cmocka_unit_test(test_unconfirmed),	  cmocka_unit_test(test_revoked_by_state),
-		cmocka_unit_test(test_revoked_by_access), cmocka_unit_test(test_revoked_by_role),
+		cmocka_unit_test(test_admitted),
+		cmocka_unit_test(test_never_revoked),
+		cmocka_unit_test(test_unconfirmed),
+		cmocka_unit_test(test_revoked_by_state),
+		cmocka_unit_test(test_revoked_undescribed),
+		cmocka_unit_test(test_revoked_by_access),
+		cmocka_unit_test(test_revoked_by_role),
 		cmocka_unit_test(test_refused_at_set_up),
 	};
 
