@@ -13,6 +13,8 @@
 #include "base/clock.h"
 #include "base/parse.h"
 
+#define REFRESH_AGAIN_MS 30000 /* after a refresh that failed */
+
 static uint64_t now_ms(void)
 {
 	return clock_boottime_ns() / NSEC_PER_MSEC;
@@ -31,7 +33,7 @@ struct kms_call *kms_call_new(const struct kms_key *key, struct kms_outcome *ret
 	char error[256];
 	void *memory;
 
-	memset(ret_outcome, 0, sizeof(*ret_outcome));
+	*ret_outcome = (struct kms_outcome){0};
 	if (locked_new(sizeof(*call), &memory) < 0) {
 		kms_outcome_set(ret_outcome, KMS_UNAVAILABLE, true,
 				"cannot lock memory (LimitMEMLOCK=)");
@@ -74,12 +76,15 @@ static void refresh(struct kms_call *call, const struct kms_dialect *dialect, bo
 		    struct kms_outcome *ret)
 {
 	call->old = call->token;
-	memset(&call->token, 0, sizeof(call->token));
+	bytes_wipe(&call->token, sizeof(call->token));
 	dialect->fetch(call, ret);
 	if (ret->class == KMS_OK && call->token.ends_ms > 0)
 		tokens_put(call->credentials.digest, &call->token);
 	if (ret->class != KMS_OK && ret->class != KMS_REVOKED_ACCESS && have) {
 		call->token = call->old;
+		/* Probes must not wait for it each time. */
+		call->token.fresh_ms = now_ms() + REFRESH_AGAIN_MS;
+		tokens_put(call->credentials.digest, &call->token);
 		ret->class = KMS_OK;
 	}
 }

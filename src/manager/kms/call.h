@@ -29,6 +29,7 @@ struct kms_call {
 	char file[CREDENTIALS_FILE_MAX];      /* of credentials_file() */
 	char text[BASE64_SIZE(KMS_BLOB_MAX)]; /* the provider's */
 	char aad[BASE64_SIZE(KMS_AAD_MAX)];   /* the provider's */
+	uint8_t secret[1024];		      /* the provider's */
 	enum kms_class described;
 };
 

@@ -252,7 +252,7 @@ int credentials_read(const struct kms_key *key, struct credentials *credentials,
 	void *memory;
 	int r;
 
-	memset(credentials, 0, sizeof(*credentials));
+	bytes_wipe(credentials, sizeof(*credentials));
 	snprintf(error, 256, "credentials/%.64s: cannot be read", key->credentials);
 	r = locked_new(sizeof(*reading), &memory);
 	if (r < 0)

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/parse.h"
@@ -48,8 +49,8 @@ int aws_xml_text(const char *xml, const char *name, char *text, size_t size)
 	end = strstr(start, close);
 	if (!end || (size_t)(end - start) >= size || strcspn(start, "<&") != (size_t)(end - start))
 		return -EBADMSG;
-	memset(text, 0, size);
 	memcpy(text, start, (size_t)(end - start));
+	text[end - start] = '\0';
 	return 0;
 }
 
@@ -289,6 +290,6 @@ void aws_fetch(struct kms_call *call, struct kms_outcome *ret_outcome)
 	if (ret_outcome->class != KMS_OK || !call->key->role_arn[0])
 		return;
 	call->own = call->token;
-	memset(&call->token, 0, sizeof(call->token));
+	bytes_wipe(&call->token, sizeof(call->token));
 	assume(call, ret_outcome);
 }

@@ -265,11 +265,11 @@ static bool path_of(const struct kms_key *key, const uint8_t *blob, size_t n, st
 
 /* --- the provider --- */
 
-static void wrap(struct kms_call *call, const struct kms_context *context, uint8_t *data_key,
-		 const uint8_t *plain, size_t n, uint8_t *blob, size_t *ret_n,
-		 struct kms_outcome *ret)
+/* The fresh key is in CALL->secret. */
+static void wrap(struct kms_call *call, const struct kms_context *context, const uint8_t *plain,
+		 size_t n, uint8_t *blob, size_t *ret_n, struct kms_outcome *ret)
 {
-	_cleanup_json_ json_t *request = wrap_json(call, data_key, KEY_SIZE);
+	_cleanup_json_ json_t *request = wrap_json(call, call->secret, KEY_SIZE);
 	uint8_t wrapped[WRAPPED_MAX], *nonce;
 	char kid[KID_MAX];
 	size_t size;
@@ -286,7 +286,7 @@ static void wrap(struct kms_call *call, const struct kms_context *context, uint8
 	memcpy(blob, MAGIC, MAGIC_SIZE);
 	nonce = put_part(blob + MAGIC_SIZE, kid, strlen(kid));
 	nonce = put_part(nonce, wrapped, size);
-	if (!seal(call->key, context, data_key, plain, n, blob, nonce, ret_n))
+	if (!seal(call->key, context, call->secret, plain, n, blob, nonce, ret_n))
 		kms_outcome_set(ret, KMS_UNAVAILABLE, true, "encryption failed");
 }
 
@@ -295,34 +295,30 @@ static void azure_wrap(const struct kms_key *key, const struct kms_context *cont
 		       struct kms_outcome *ret_outcome)
 {
 	_cleanup_(kms_call_free) struct kms_call *call = kms_call_new(key, ret_outcome);
-	uint8_t data_key[KEY_SIZE];
 
 	if (!call)
 		return;
 	if (n > KMS_PLAIN_MAX)
 		kms_outcome_set(ret_outcome, KMS_MISCONFIGURED, false, "the plaintext is too long");
-	else if (RAND_priv_bytes(data_key, sizeof(data_key)) != 1)
+	else if (RAND_priv_bytes(call->secret, KEY_SIZE) != 1)
 		kms_outcome_set(ret_outcome, KMS_UNAVAILABLE, true, "no random bytes");
 	else
-		wrap(call, context, data_key, plain, n, blob, ret_n, ret_outcome);
-	bytes_wipe(data_key, sizeof(data_key));
+		wrap(call, context, plain, n, blob, ret_n, ret_outcome);
 }
 
 static void unwrap(struct kms_call *call, const struct kms_context *context, const uint8_t *blob,
 		   const struct parts *parts, uint8_t *plain, size_t *ret_n,
 		   struct kms_outcome *ret)
 {
-	uint8_t data_key[WRAPPED_MAX];
 	char kid[KID_MAX];
 	size_t size;
 
-	if (take(call, kid, data_key, sizeof(data_key), &size) < 0)
+	if (take(call, kid, call->secret, sizeof(call->secret), &size) < 0)
 		kms_outcome_set(ret, KMS_UNAVAILABLE, true, "200 without a key of this key");
-	else if (size != KEY_SIZE || !unseal(call->key, context, data_key, blob, parts, plain))
+	else if (size != KEY_SIZE || !unseal(call->key, context, call->secret, blob, parts, plain))
 		kms_outcome_set(ret, KMS_CORRUPT, false, "the blob is not of this key and context");
 	else
 		*ret_n = parts->text_size;
-	bytes_wipe(data_key, sizeof(data_key));
 }
 
 static void azure_unwrap(const struct kms_key *key, const struct kms_context *context,
