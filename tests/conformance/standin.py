@@ -163,6 +163,7 @@ class World:
                         "azure": {"wrapkey", "unwrapkey", "get"}, "google": {"encrypt", "decrypt", "get"}}
         self.role_allowed = True
         self.known = True  # our own identity: its secrets are still good
+        self.ttl_s = 3599  # of new tokens
         self.skew_s = 0  # how wrong the callers' clocks look
         self.faults = {}  # place: {"status", "body", "delay", "drop", "times"}
         self.corrupt = None  # a field of the next Google reply that is damaged
@@ -175,7 +176,7 @@ class World:
                 self.state[cloud] = state
             for cloud, operations in order.get("allowed", {}).items():
                 self.allowed[cloud] = set(operations)
-            for name in ("role_allowed", "known", "skew_s", "corrupt"):
+            for name in ("role_allowed", "known", "ttl_s", "skew_s", "corrupt"):
                 if name in order:
                     setattr(self, name, order[name])
             self.faults.update(order.get("faults", {}))
@@ -462,7 +463,7 @@ def azure_login(world, request, path):
         good = form.get("client_secret") == CLIENT_SECRET
     if not good or not world.known:
         raise oauth_error("invalid_client", "AADSTS7000215: Invalid client secret provided.", 401)
-    return {"token_type": "Bearer", "expires_in": 3599, "ext_expires_in": 3599, "access_token": world.token_new("azure")}
+    return {"token_type": "Bearer", "expires_in": world.ttl_s, "ext_expires_in": world.ttl_s, "access_token": world.token_new("azure")}
 
 
 def thumbprint(world):
@@ -558,7 +559,7 @@ def google_token(world, request):
         raise oauth_error("invalid_grant", "Invalid JWT Signature.")
     if "cloudkms" not in claims["scope"] and "cloud-platform" not in claims["scope"]:
         raise oauth_error("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
-    return {"access_token": world.token_new("google"), "expires_in": 3599, "token_type": "Bearer"}
+    return {"access_token": world.token_new("google"), "expires_in": world.ttl_s, "token_type": "Bearer"}
 
 
 def google_metadata(world, request, path):
@@ -570,7 +571,7 @@ def google_metadata(world, request, path):
     if path.rstrip("/") in texts:
         return texts[path.rstrip("/")]
     if path == base + "/instance/service-accounts/default/token":
-        return {"access_token": world.token_new("google"), "expires_in": 3599, "token_type": "Bearer"}
+        return {"access_token": world.token_new("google"), "expires_in": world.ttl_s, "token_type": "Bearer"}
     raise Refused(404, "")
 
 

@@ -323,6 +323,40 @@ static void test_identity(void **state)
 	}
 }
 
+/* A token is renewed before it ends; where none can be had the old one is used to its end. */
+static void test_refresh(void **state)
+{
+	static const char *const renewed[][2] = {{"azure-secret", "azure-token"},
+						 {"google-metadata", "google-metadata"}};
+
+	for (size_t i = 0; i < 2; i++) {
+		const struct timespec half = {2, 300000000}, rest = {2, 0};
+		struct kms_key key = key_of(renewed[i][0]);
+		struct wrapped wrapped;
+		int asked;
+
+		prove(&key, &wrapped);
+		drop_tokens();
+		standin("{\"ttl_s\":4}");
+		asked = standin_count(renewed[i][1]);
+		assert_class(unwrap(&key, &wrapped), KMS_OK);
+		assert_int_equal(standin_count(renewed[i][1]), asked + 1);
+		nanosleep(&half, NULL);
+		assert_class(unwrap(&key, &wrapped), KMS_OK);
+		assert_int_equal(standin_count(renewed[i][1]), asked + 2);
+		nanosleep(&half, NULL);
+		standin("{\"faults\":{\"%s\":{\"status\":503}}}", renewed[i][1]);
+		assert_class(unwrap(&key, &wrapped), KMS_OK);
+		asked = standin_count(renewed[i][1]);
+		assert_class(unwrap(&key, &wrapped), KMS_OK);
+		assert_int_equal(standin_count(renewed[i][1]), asked); /* not each time */
+		nanosleep(&rest, NULL);
+		assert_class(unwrap(&key, &wrapped), KMS_IDENTITY);
+		standin("{\"reset\":true}");
+		assert_class(unwrap(&key, &wrapped), KMS_OK);
+	}
+}
+
 /* A secret of ours that has ended, and a clock that is wrong. */
 static void test_own_secret_and_clock(void **state)
 {
@@ -696,14 +730,23 @@ int main(void)
 {
 #define CLOUD_TEST(f) cmocka_unit_test_setup(f, reset)
 	const struct CMUnitTest tests[] = {
-		CLOUD_TEST(test_round_trip),   CLOUD_TEST(test_largest),
-		CLOUD_TEST(test_refusals),     CLOUD_TEST(test_invalid_state_in_other_words),
-		CLOUD_TEST(test_identity),     CLOUD_TEST(test_own_secret_and_clock),
-		CLOUD_TEST(test_role),	       CLOUD_TEST(test_faults),
-		CLOUD_TEST(test_large_reply),  CLOUD_TEST(test_crc),
-		CLOUD_TEST(test_credentials),  CLOUD_TEST(test_untrusted),
-		CLOUD_TEST(test_proxy),	       CLOUD_TEST(test_check),
-		cmocka_unit_test(test_base64), cmocka_unit_test(test_crc32c),
+		CLOUD_TEST(test_round_trip),
+		CLOUD_TEST(test_largest),
+		CLOUD_TEST(test_refusals),
+		CLOUD_TEST(test_invalid_state_in_other_words),
+		CLOUD_TEST(test_identity),
+		CLOUD_TEST(test_refresh),
+		CLOUD_TEST(test_own_secret_and_clock),
+		CLOUD_TEST(test_role),
+		CLOUD_TEST(test_faults),
+		CLOUD_TEST(test_large_reply),
+		CLOUD_TEST(test_crc),
+		CLOUD_TEST(test_credentials),
+		CLOUD_TEST(test_untrusted),
+		CLOUD_TEST(test_proxy),
+		CLOUD_TEST(test_check),
+		cmocka_unit_test(test_base64),
+		cmocka_unit_test(test_crc32c),
 		cmocka_unit_test(test_xml),
 	};
 
