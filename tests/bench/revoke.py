@@ -64,7 +64,7 @@ def clock_tie(vm: VM) -> tuple[float, float, float]:
 
 def baselines(vm: VM, n: int, sample: Sample) -> None:
     maps = " ".join(f"base{i}" for i in range(n))
-    for script, results in (SHELL.format(maps=maps), sample.shell), (f"/run/dm_wipe {maps}", sample.ioctl):
+    for script, results in (SHELL.format(maps=maps), sample.shell), (f"/root/dm_wipe {maps}", sample.ioctl):
         vm.run(CREATE.format(n=n), timeout=120)
         results.append(int(vm.run(script).text) / 1e9)
         vm.run(REMOVE)
@@ -93,7 +93,8 @@ def measure(world: World, image: Path, work: Path, n: int, load: bool) -> Sample
             vm.run("timeout 120 sh -c 'until [ $(awk \"/^Writeback:/ { print \\$2 }\" /proc/meminfo) -gt 1000 ]; do sleep 0.2; done'",
                    timeout=130)
         else:
-            vm.channel.push_file(work.parent / "dm_wipe", "/run/dm_wipe")
+            vm.channel.push_file(work.parent / "dm_wipe", "/root/dm_wipe")
+            vm.run("chmod 755 /root/dm_wipe")
             baselines(vm, n, sample)
         offset, sample.tie_error, sample.tie_range = clock_tie(vm)
         t1 = time.monotonic()
