@@ -119,7 +119,7 @@ int start_open(struct keeper *keeper)
 	r = console_open(&keeper->console);
 	if (r < 0)
 		return log_errno(r, "cannot open /dev/kmsg nor /dev/console");
-	freezer_open(&keeper->freezer);
+	freezer_open(&keeper->freezer, keeper->proc_fd, keeper->sys_fd);
 	r = power_open(&keeper->power);
 	if (r < 0)
 		return log_errno(r, "cannot read /proc/cmdline or open /proc/sysrq-trigger "

@@ -72,7 +72,10 @@ int keeper_listen(struct keeper *keeper)
 	/* The lock is the descriptor's, so it is held as long as either process lives. */
 	if (flock(own, LOCK_EX | LOCK_NB) < 0)
 		return errno == EWOULDBLOCK ? -EBUSY : -errno;
-	if (stat("/proc/self/ns/user", &st) < 0)
+	keeper->proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	keeper->sys_fd = open("/sys", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (keeper->proc_fd < 0 || keeper->sys_fd < 0 ||
+	    fstatat(keeper->proc_fd, "self/ns/user", &st, 0) < 0)
 		return -errno;
 	keeper->user_ns_dev = st.st_dev;
 	keeper->user_ns_ino = st.st_ino;
@@ -95,8 +98,8 @@ static int check_peer(const struct keeper *keeper, int fd, pid_t *ret_pid)
 		return -errno;
 	if (peer.uid != 0)
 		return -EPERM;
-	snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)peer.pid);
-	if (stat(path, &st) < 0)
+	snprintf(path, sizeof(path), "%d/ns/user", (int)peer.pid);
+	if (fstatat(keeper->proc_fd, path, &st, 0) < 0)
 		return -errno;
 	if (st.st_dev != keeper->user_ns_dev || st.st_ino != keeper->user_ns_ino)
 		return -EPERM;

@@ -3,22 +3,47 @@
 #include "shred/freezer.h"
 
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
-void freezer_open(struct freezer *freezer)
+#include "base/io.h"
+
+/* Whether this process is in the group: "0::/init.scope" (cgroups(7), /proc/PID/cgroup). Where it
+ * cannot be told: yes. */
+static bool is_own_group(int proc_fd)
 {
-	freezer->fd = open(FREEZER_FILE, O_WRONLY | O_CLOEXEC);
+	char text[512];
+	ssize_t n = file_read(proc_fd, "self/cgroup", text, sizeof(text) - 1);
+
+	if (n < 0)
+		return true;
+	text[n] = '\0';
+	return strstr(text, "/" FREEZER_GROUP) != NULL;
+}
+
+void freezer_open(struct freezer *freezer, int proc_fd, int sys_fd)
+{
+	int fd;
+
+	if (freezer->fd >= 0)
+		return;
+	fd = openat(sys_fd, FREEZER_FILE, O_WRONLY | O_CLOEXEC);
+	if (fd >= 0 && is_own_group(proc_fd)) {
+		close(fd);
+		return;
+	}
+	freezer->fd = fd;
 }
 
 int freezer_start(struct freezer *freezer, int done_fd)
 {
-	return freezer->fd < 0 ? 0 : worker_start(&freezer->worker, done_fd);
+	return worker_start(&freezer->worker, done_fd);
 }
 
 static void write_state(struct freezer *freezer, const char *state)
 {
 	/* Whether it can be or not: without it a panic ends the machine, which is an end too. */
-	if (write(freezer->fd, state, 1) < 0)
+	if (freezer->fd >= 0 && write(freezer->fd, state, 1) < 0)
 		return;
 }
 

@@ -7,14 +7,18 @@
 #include "shred/workers.h"
 
 /* systemd keeps PID 1, and nothing else, in this group (systemd.special(7)). */
-#define FREEZER_FILE "/sys/fs/cgroup/init.scope/cgroup.freeze"
+#define FREEZER_GROUP "init.scope"
+#define FREEZER_FILE  "fs/cgroup/" FREEZER_GROUP "/cgroup.freeze" /* below /sys */
 
 struct freezer {
 	int fd; /* -1: there is no such group, and nothing is done */
 	struct worker worker;
 };
 
-void freezer_open(struct freezer *freezer);
+/* Opens the file, unless it is open, there is none yet (in an initramfs), or this process itself is
+ * in that group. PROC_FD and SYS_FD are /proc and /sys: paths from / are not those of the real root
+ * in a keeper that was born in an initramfs. */
+void freezer_open(struct freezer *freezer, int proc_fd, int sys_fd);
 /* In each process of its own: after the fork. 0 or negative errno. */
 int freezer_start(struct freezer *freezer, int done_fd);
 

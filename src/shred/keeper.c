@@ -13,6 +13,8 @@ void keeper_init(struct keeper *keeper, uint64_t now_ns)
 	keeper->steps.agent_fd = -1;
 	keeper->peer.pidfd = keeper->peer.channel = -1;
 	keeper->watchdog.fd = -1;
+	keeper->freezer.fd = -1;
+	keeper->proc_fd = keeper->sys_fd = -1;
 	keeper->listen_fd = -1;
 	for (unsigned i = 0; i < CONNECTIONS_MAX; i++)
 		keeper->connections[i].fd = -1;

@@ -44,7 +44,8 @@ struct keeper {
 	struct watchdog watchdog;
 	uint8_t boot_id[BOOT_ID_SIZE];
 	uint64_t started_ns, beat_ns;
-	dev_t user_ns_dev; /* our user namespace */
+	int proc_fd, sys_fd; /* /proc and /sys, wherever they have been moved to */
+	dev_t user_ns_dev;   /* our user namespace */
 	ino_t user_ns_ino;
 
 	int listen_fd;

@@ -33,6 +33,8 @@ static int on_hello(struct keeper *keeper, struct request *request)
 	request->from->role = ROLE_AGENT;
 	keeper->steps.agent_fd = request->from->fd;
 	keeper->agents++;
+	/* The first one of the real root, where the keeper is older than that. */
+	freezer_open(&keeper->freezer, keeper->proc_fd, keeper->sys_fd);
 	(void)twin_send(keeper->peer.channel, TWIN_AGENT, 0, 0, request->from->fd);
 	log_info("agent %d is connected, number %u of this boot", (int)request->from->pid,
 		 keeper->agents);

@@ -37,6 +37,7 @@ static void obey(struct keeper *keeper, const struct twin_message *message, int 
 		break;
 	case TWIN_AGENT:
 		set_agent(keeper, TAKE_FD(agent_fd));
+		freezer_open(&keeper->freezer, keeper->proc_fd, keeper->sys_fd);
 		break;
 	case TWIN_AGENT_GONE:
 		set_agent(keeper, -1);

@@ -27,6 +27,7 @@ static int new_listener(void **state)
 	new_keeper(state);
 	peer = (struct ucred){.pid = getpid()}; /* root of the keeper's own user namespace */
 	assert_int_equal(stat("/proc/self/ns/user", &st), 0);
+	keeper->proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	keeper->user_ns_dev = st.st_dev;
 	keeper->user_ns_ino = st.st_ino;
 	keeper->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0);
