@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -47,15 +48,31 @@ static bool stderr_is_journal(void)
 	return strcmp(stream, own) == 0;
 }
 
-/* Writes "<N>" where the journal reads it; returns its length. */
+/* kmsg is character device 1:11 (Documentation/admin-guide/devices.txt in the kernel's source). */
+static bool stderr_is_kmsg(void)
+{
+	struct stat st;
+
+	return fstat(STDERR_FILENO, &st) == 0 && S_ISCHR(st.st_mode) &&
+	       st.st_rdev == makedev(1, 11);
+}
+
+/* Writes "<N>" where the journal or the kernel reads it, who it is where nobody else says so;
+ * returns the length. */
 static size_t put_prefix(char *line, enum log_level level)
 {
-	if (!stderr_is_journal())
+	static const char name[] = "emberlock: ";
+	bool kmsg = stderr_is_kmsg();
+
+	if (!kmsg && !stderr_is_journal())
 		return 0;
 	line[0] = '<';
 	line[1] = (char)('0' + level);
 	line[2] = '>';
-	return 3;
+	if (!kmsg)
+		return 3;
+	memcpy(line + 3, name, sizeof(name) - 1);
+	return 3 + sizeof(name) - 1;
 }
 
 /* Adds to LINE, which holds LEN bytes and has room for LINE_MAX_BYTES and a NUL. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One line a message on standard error, with the journal's "<N>" level prefix (sd-daemon(3)) when
- * it goes to the journal ($JOURNAL_STREAM). Programs log at their edge; libraries log at debug at
+ * it goes to the journal ($JOURNAL_STREAM) or to /dev/kmsg. Programs log at their edge; libraries log at debug at
  * most. */
 #pragma once
 
