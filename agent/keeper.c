@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include "keeper_start.h"
 
 static const char *arg_config;
+static bool arg_initramfs;
 
 static void print_help(void)
 {
@@ -22,6 +24,7 @@ static void print_help(void)
 	     "Holds the keys of this boot in locked memory, and destroys them when it must.\n"
 	     "\n"
 	     "  --config FILE  read FILE instead of /etc/emberlock/keeper.conf\n"
+	     "  --initramfs    go on in the background once keys are held\n"
 	     "  --help         show this text\n"
 	     "  --version      show the version\n"
 	     "\n"
@@ -33,6 +36,7 @@ static int parse_options(int argc, char *argv[])
 {
 	static const struct option options[] = {
 		{"config", required_argument, NULL, 'c'},
+		{"initramfs", no_argument, NULL, 'i'},
 		{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, 'v'},
 		{NULL, 0, NULL, 0},
@@ -43,6 +47,9 @@ static int parse_options(int argc, char *argv[])
 		switch (c) {
 		case 'c':
 			arg_config = optarg;
+			break;
+		case 'i':
+			arg_initramfs = true;
 			break;
 		case 'h':
 			print_help();
@@ -140,6 +147,8 @@ static int start(struct keeper *keeper)
 	if (getuid() != 0)
 		return log_errno(-EPERM, "emberlock-keeper must run as root");
 	r = start_harden();
+	if (r == 0 && arg_initramfs)
+		r = start_confine();
 	if (r < 0)
 		return r;
 	r = keeper_listen(keeper);
@@ -164,11 +173,17 @@ static int start(struct keeper *keeper)
 int main(int argc, char *argv[])
 {
 	static struct keeper keeper;
-	int r;
+	int r, ready_fd = -1;
 
 	r = parse_options(argc, argv);
 	if (r != 0)
 		return r < 0 ? 2 : 0;
+	/* Only a unit can take over a keeper that is there already. */
+	r = arg_initramfs	      ? start_detached(&ready_fd)
+	    : getenv("NOTIFY_SOCKET") ? keeper_adopt()
+				      : 0;
+	if (r != 0)
+		return r < 0 ? 1 : 0;
 	rename_self(argv[0]);
 	r = start(&keeper);
 	if (r < 0)
@@ -178,6 +193,8 @@ int main(int argc, char *argv[])
 		   keeper.boot_key.secret_memory ? " secretly" : "",
 		   keeper.watchdog.fd >= 0 ? ", a watchdog stands below" : "",
 		   keeper.power.armed ? "armed" : "not armed (" POWER_ARMED_WORD ")");
+	if (ready_fd >= 0)
+		start_detached_ready(ready_fd);
 	r = notify("READY=1\nSTATUS=Keys are held.");
 	if (r < 0)
 		log_errno(r, "cannot tell $NOTIFY_SOCKET that the keeper is ready");
