@@ -97,8 +97,11 @@ static int device_write(const struct volume_config *volume)
 static int volume_write(const struct volume_config *volume)
 {
 	char name[UNIT_NAME_SIZE], text[UNIT_TEXT_SIZE];
-	int r = device_write(volume);
+	int r;
 
+	if (volume->use == VOLUME_OVERLAY) /* mounted in the initramfs, below everything */
+		return 0;
+	r = device_write(volume);
 	if (r < 0 || !volume_has_unit(volume))
 		return r;
 	r = volume_unit_name(volume, name);

@@ -13,8 +13,9 @@
 #include "core/message.h"
 
 struct config_error {
-	unsigned line;	/* 1-based; 0: about the whole */
-	char text[160]; /* "Use=: 'ext5' is not one of ext4, xfs, swap, raw". Never a secret's
+	unsigned line; /* 1-based; 0: about the whole */
+	char text
+		[160]; /* "Use=: 'ext5' is not one of ext4, xfs, swap, raw, overlay". Never a secret's
 			   value. */
 };
 
@@ -43,14 +44,14 @@ enum disk_match_key { MATCH_SERIAL, MATCH_LABEL, MATCH_WWN, MATCH_MODEL, MATCH_P
 struct volume_config {
 	char name[VOLUME_NAME_MAX + 1]; /* the caller sets it: the file's name without .conf */
 	/* [Volume] */
-	enum volume_use use;   /* Use=ext4|xfs|swap|raw; required */
-	char mount_point[256]; /* MountPoint=, absolute, normalised; "" none; refused with swap and
-				  raw */
-	char mount_options[128];    /* MountOptions=; default noatime */
-	char owner[64], group[64];  /* Owner=, Group=: of the file system's root directory or of the
+	enum volume_use use;	   /* Use=ext4|xfs|swap|raw|overlay; required */
+	char mount_point[256];	   /* MountPoint=, absolute, normalised; "" none; refused with swap,
+				  raw and overlay */
+	char mount_options[128];   /* MountOptions=; default noatime */
+	char owner[64], group[64]; /* Owner=, Group=: of the file system's root directory or of the
 				       raw device; names or numbers; "" root */
-	uint32_t mode;		    /* Mode=; default 0755 for a file system, 0600 for raw */
-	bool required;		    /* Required=; default yes */
+	uint32_t mode;		   /* Mode=; default 0755 for a file system, 0600 for raw */
+	bool required;		   /* Required=; default yes; refused with overlay where no */
 	uint64_t device_timeout_ms; /* DeviceTimeoutSec=; default 30 s */
 	uint64_t segment_bytes; /* SegmentSize=; default and at most 1T; at least 16M, a multiple of
 				   1M */

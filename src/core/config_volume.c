@@ -11,7 +11,7 @@
 
 #define LETTERS_AND_DIGITS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
-static const char *const use_words[] = {"ext4", "xfs", "swap", "raw", NULL};
+static const char *const use_words[] = {"ext4", "xfs", "swap", "raw", "overlay", NULL};
 
 /* Whether TEXT is an absolute path with no empty, "." or ".." component and no final slash, of
  * characters that need no escape in a unit file, a mount table or a log. */
@@ -91,7 +91,7 @@ static bool set_destroy(const struct config_key *key, const char *value, void *f
 #define TEXT_127 "a text of at most 127 characters"
 
 static const struct config_key keys[] = {
-	{"Volume", "Use", config_set_word, "one of ext4, xfs, swap, raw",
+	{"Volume", "Use", config_set_word, "one of ext4, xfs, swap, raw, overlay",
 	 CONFIG_FIELD(volume_config, use), .min = VOLUME_EXT4, .words = use_words,
 	 .required = true},
 	{"Volume", "MountPoint", set_mount_point,
@@ -169,6 +169,10 @@ static int refuse_useless(const struct volume_config *config, const struct confi
 			return config_fail(ret_error, line, "%s= has no meaning with Use=%s",
 					   rules[i].name, volume_use_name(config->use));
 	}
+	/* Without it there is no root. */
+	if (config->use == VOLUME_OVERLAY && !config->required)
+		return config_fail(ret_error, config_line(&table, lines, "Required"),
+				   "Required=no has no meaning with Use=overlay");
 	if (config->mount_options[0] && !config->mount_point[0])
 		return config_fail(ret_error, config_line(&table, lines, "MountOptions"),
 				   "MountOptions= has no meaning without MountPoint=");
@@ -202,7 +206,7 @@ static void complete(struct volume_config *config, const struct config_lines *li
 		return;
 	if (config_line(&table, lines, "Mode") == 0)
 		config->mode = config->use == VOLUME_RAW ? 0600 : 0755;
-	if (config->use != VOLUME_RAW && !config->mount_options[0])
+	if (config->use != VOLUME_RAW && config->use != VOLUME_OVERLAY && !config->mount_options[0])
 		copy_text(config->mount_options, sizeof(config->mount_options), "noatime");
 }
 

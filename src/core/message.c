@@ -53,10 +53,8 @@ const char *cmk_state_name(enum cmk_state state)
 const char *volume_use_name(enum volume_use use)
 {
 	static const char *const names[VOLUME_USE__MAX] = {
-		[VOLUME_EXT4] = "ext4",
-		[VOLUME_XFS] = "xfs",
-		[VOLUME_SWAP] = "swap",
-		[VOLUME_RAW] = "raw",
+		[VOLUME_EXT4] = "ext4", [VOLUME_XFS] = "xfs",	      [VOLUME_SWAP] = "swap",
+		[VOLUME_RAW] = "raw",	[VOLUME_OVERLAY] = "overlay",
 	};
 
 	return name_of(names, ELEMENTSOF(names), use);

@@ -107,7 +107,14 @@ struct signing_keys {
 void signing_keys_encode(const struct signing_keys *set, uint8_t bytes[static SIGNING_KEYS_SIZE]);
 int signing_keys_decode(const uint8_t *bytes, size_t size, struct signing_keys *ret_set);
 
-enum volume_use { VOLUME_EXT4 = 1, VOLUME_XFS, VOLUME_SWAP, VOLUME_RAW, VOLUME_USE__MAX };
+enum volume_use {
+	VOLUME_EXT4 = 1,
+	VOLUME_XFS,
+	VOLUME_SWAP,
+	VOLUME_RAW,
+	VOLUME_OVERLAY, /* the upper layer of the root; mapped in the initramfs */
+	VOLUME_USE__MAX
+};
 enum volume_state {
 	VOLUME_PLANNED,
 	VOLUME_MAPPING,
@@ -138,6 +145,7 @@ enum self_test_bit {
 	SELF_TEST_KEYS_REFERENCED = 1 << 6, /* every map's table names a key, none holds one */
 	SELF_TEST_QUEUES_BOUNDED = 1 << 7,  /* below every segment */
 	SELF_TEST_PANIC = 1 << 8,	    /* kernel.panic > 0: a panic ends the VM */
+	SELF_TEST_INITRAMFS = 1 << 9, /* it carried the configuration and version of the root */
 };
 
 #define BOOT_REPORT_SIZE 1296

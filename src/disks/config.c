@@ -20,9 +20,8 @@
 #define FILES_MAX     256
 #define SUFFIX	      ".conf"
 
-/* The first that has a name counts. */
-static const char *const directories[] = {"/etc/emberlock", "/run/emberlock/conf",
-					  "/usr/lib/emberlock"};
+const char *const config_directories[] = {"/etc/emberlock", "/run/emberlock/conf",
+					  "/usr/lib/emberlock", NULL};
 
 /* The files of volumes.d that count, masks too. */
 struct files {
@@ -67,14 +66,14 @@ static int told(const char *path, const struct config_error *config_error, int r
 
 static int agent_load(const char *root, struct agent_config *ret_agent, char error[static 256])
 {
-	for (size_t i = 0; i < ELEMENTSOF(directories); i++) {
+	for (size_t i = 0; config_directories[i]; i++) {
 		_cleanup_free_ char *text = NULL;
 		struct config_error config_error;
 		char path[PATH_MAX];
 		size_t size = 0;
 		int r;
 
-		r = path_join(path, root, directories[i], "agent.conf");
+		r = path_join(path, root, config_directories[i], "agent.conf");
 		if (r < 0)
 			return reason_errno(error, r, "%s", root);
 		r = text_read(path, &text, &size, error);
@@ -178,6 +177,14 @@ static int file_compare(const void *a, const void *b)
 	return strcmp(((const struct file *)a)->name, ((const struct file *)b)->name);
 }
 
+static const struct volume_config *overlay_find(const struct volume_config *volumes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (volumes[i].use == VOLUME_OVERLAY)
+			return &volumes[i];
+	return NULL;
+}
+
 static int volumes_load(const char *root, struct volume_config *volumes, size_t max, size_t *ret_n,
 			char error[static 256])
 {
@@ -187,8 +194,8 @@ static int volumes_load(const char *root, struct volume_config *volumes, size_t 
 
 	if (!files)
 		return reason_errno(error, -ENOMEM, "volumes.d");
-	for (size_t i = 0; i < ELEMENTSOF(directories); i++) {
-		r = directory_scan(files, root, directories[i], error);
+	for (size_t i = 0; config_directories[i]; i++) {
+		r = directory_scan(files, root, config_directories[i], error);
 		if (r < 0)
 			return r;
 	}
@@ -205,6 +212,10 @@ static int volumes_load(const char *root, struct volume_config *volumes, size_t 
 		if (n == max)
 			return reason_set(error, -E2BIG, "%s: more than %zu volumes",
 					  files->files[i].path, max);
+		if (volume.use == VOLUME_OVERLAY && overlay_find(volumes, n))
+			return reason_set(error, -EEXIST,
+					  "%s: volume '%s' has Use=overlay already; a root has one",
+					  files->files[i].path, overlay_find(volumes, n)->name);
 		volumes[n++] = volume;
 	}
 	*ret_n = n;

@@ -124,7 +124,11 @@ int content_make(const struct volume_config *config, const struct owner *owner,
 	const char *const xfs[] = {"/sbin/mkfs.xfs", "-q", "-K", path, NULL};
 	const char *const swap[] = {"/sbin/mkswap", path, NULL};
 	const char *const *const programs[VOLUME_USE__MAX] = {
-		[VOLUME_EXT4] = ext4, [VOLUME_XFS] = xfs, [VOLUME_SWAP] = swap};
+		[VOLUME_EXT4] = ext4,
+		[VOLUME_XFS] = xfs,
+		[VOLUME_SWAP] = swap,
+		[VOLUME_OVERLAY] = ext4,
+	};
 	const char *const *argv = programs[config->use];
 	int r;
 

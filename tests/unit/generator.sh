@@ -89,6 +89,14 @@ without_units() {
 	[ -e "$units/dev-mapper-emberlock\x2draw.device.d" ] || fail "no timeout for raw"
 }
 
+# The root's own layer is mounted before any unit; nobody waits for its device.
+overlay() {
+	begin
+	volume root Use=overlay
+	generate
+	[ -z "$(ls -A "$units")" ] || fail "units for the overlay"
+}
+
 override() {
 	begin
 	volume one Use=ext4 MountPoint=/one
@@ -137,6 +145,7 @@ required_mount
 optional_mount
 swaps
 without_units
+overlay
 override
 refusals
 escapes

@@ -102,9 +102,9 @@ static void form(void **state)
 	record_is_fixed_at(&kind, bytes, 464 + 2 * 44, 14 * 44);
 	/* Two volumes are there: more would have no name, fewer leave bytes that must be zero. */
 	record_takes_at(&kind, bytes, 451, 2, 2);
-	record_takes_at(&kind, bytes, 496, VOLUME_EXT4, VOLUME_RAW);
+	record_takes_at(&kind, bytes, 496, VOLUME_EXT4, VOLUME_OVERLAY);
 	record_takes_at(&kind, bytes, 497, VOLUME_PLANNED, VOLUME_FAILED);
-	record_takes_at(&kind, bytes, 540, VOLUME_EXT4, VOLUME_RAW);
+	record_takes_at(&kind, bytes, 540, VOLUME_EXT4, VOLUME_OVERLAY);
 	record_has_text_at(&kind, bytes, 8, 64, true);
 	record_has_text_at(&kind, bytes, 72, 64, true);
 	record_has_text_at(&kind, bytes, 224, 32, false);

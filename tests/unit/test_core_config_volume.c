@@ -85,6 +85,11 @@ static void other_uses(void **state)
 			 0);
 	assert_int_equal(config.mode, 0600);
 	assert_string_equal(config.mount_options, "");
+	assert_int_equal(
+		parse("[Volume]\nUse=overlay\nRequired=yes\n[Disk]\nSerial=a\n", &config, &error),
+		0);
+	assert_int_equal(config.use, VOLUME_OVERLAY);
+	assert_string_equal(config.mount_options, "");
 }
 
 #define PATH_MESSAGE                                                                               \
@@ -99,7 +104,8 @@ static void bad(void **state)
 		const char *message;
 	} cases[] = {
 		{DISK, 0, "Use= is missing in [Volume]"},
-		{"[Volume]\nUse=ext5\n" DISK, 2, "Use=: 'ext5' is not one of ext4, xfs, swap, raw"},
+		{"[Volume]\nUse=ext5\n" DISK, 2,
+		 "Use=: 'ext5' is not one of ext4, xfs, swap, raw, overlay"},
 		{"[Volume]\nUse=ext4\n", 0,
 		 "no disk is described: [Disk] needs Serial=, Label=, WWN=, Path=, Model= or "
 		 "Size="},
@@ -117,6 +123,12 @@ static void bad(void **state)
 		{"[Volume]\nMountOptions=a b\n", 2,
 		 "MountOptions=: 'a b' is not options separated by commas, of at most 127 "
 		 "characters"},
+		{"[Volume]\nUse=overlay\nRequired=no\n" DISK, 3,
+		 "Required=no has no meaning with Use=overlay"},
+		{"[Volume]\nUse=overlay\nMountPoint=/a\n" DISK, 3,
+		 "MountPoint= has no meaning with Use=overlay"},
+		{"[Volume]\nUse=overlay\nOwner=a\n" DISK, 3,
+		 "Owner= has no meaning with Use=overlay"},
 		{"[Volume]\nUse=swap\nMountPoint=/a\n" DISK, 3,
 		 "MountPoint= has no meaning with Use=swap"},
 		{"[Volume]\nMountPoint=/a\nUse=raw\n" DISK, 2,

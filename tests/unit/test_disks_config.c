@@ -155,6 +155,76 @@ static void too_large(void **state)
 	assert_int_equal(load(*state, &loaded), -E2BIG);
 }
 
+static void one_overlay(void **state)
+{
+	struct loaded loaded;
+
+	volume(*state, "etc/emberlock/volumes.d/a.conf", "overlay");
+	volume(*state, "etc/emberlock/volumes.d/b.conf", "ext4");
+	assert_int_equal(load(*state, &loaded), 0);
+	volume(*state, "usr/lib/emberlock/volumes.d/c.conf", "overlay");
+	assert_int_equal(load(*state, &loaded), -EEXIST);
+	assert_non_null(strstr(loaded.error, "/c.conf: volume 'a' has Use=overlay"));
+}
+
+static void carry(const struct scratch *scratch, struct initramfs_config *config)
+{
+	char error[256] = "";
+
+	memset(config, 0, sizeof(*config));
+	assert_int_equal(configs_initramfs(scratch->path, config, error), 0);
+}
+
+static void initramfs_carries_what_the_root_needs(void **state)
+{
+	struct initramfs_config config;
+
+	volume(*state, "etc/emberlock/volumes.d/data.conf", "ext4");
+	scratch_text(*state, "etc/emberlock/agent.conf", "[Agent]\n");
+	carry(*state, &config);
+	assert_int_equal(config.n, 0);
+
+	volume(*state, "usr/lib/emberlock/volumes.d/root.conf", "overlay");
+	carry(*state, &config);
+	assert_int_equal(config.n, 2);
+	assert_string_equal(config.files[0].name, "volumes.d/root.conf");
+	assert_non_null(strstr(config.files[0].path, "/usr/lib/emberlock/volumes.d/root.conf"));
+	assert_string_equal(config.files[1].name, "agent.conf");
+
+	/* Of two files of a name the one that counts. */
+	volume(*state, "etc/emberlock/volumes.d/root.conf", "overlay");
+	carry(*state, &config);
+	assert_non_null(strstr(config.files[0].path, "/etc/emberlock/volumes.d/root.conf"));
+}
+
+/* The same in the initramfs, where all of it lies in /etc; another one where any byte of it differs. */
+static void initramfs_hash(void **state)
+{
+	static const struct {
+		const char *path, *text;
+	} changes[] = {
+		{"etc/emberlock/volumes.d/root.conf", "[Volume]\nUse=overlay\n[Disk]\nSerial=b\n"},
+		{"etc/emberlock/agent.conf", "[Agent]\nQueueRequests=8\n"},
+		{"etc/emberlock/keeper.conf", "[Keeper]\n"},
+		{"etc/emberlock/keeper.conf", ""},
+	};
+	struct initramfs_config config, before;
+
+	volume(*state, "usr/lib/emberlock/volumes.d/root.conf", "overlay");
+	carry(*state, &before);
+	volume(*state, "etc/emberlock/volumes.d/root.conf", "overlay");
+	volume(*state, "etc/emberlock/volumes.d/data.conf", "ext4");
+	carry(*state, &config);
+	assert_memory_equal(config.hash, before.hash, HASH_SIZE);
+
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		scratch_text(*state, changes[i].path, changes[i].text);
+		carry(*state, &config);
+		assert_memory_not_equal(config.hash, before.hash, HASH_SIZE);
+		before = config;
+	}
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, scratch_make, scratch_done)
 
 int main(void)
@@ -169,6 +239,9 @@ int main(void)
 		TEST(long_names),
 		TEST(too_many),
 		TEST(too_large),
+		TEST(one_overlay),
+		TEST(initramfs_carries_what_the_root_needs),
+		TEST(initramfs_hash),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
