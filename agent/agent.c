@@ -96,12 +96,16 @@ static void failure_restore(struct agent *a)
 		memcpy(a->failure, report.failure, sizeof(a->failure));
 }
 
+static void ready_directory_make(struct agent *a)
+{
+	if (mkdir(READY_DIRECTORY, 0755) < 0 && errno != EEXIST)
+		agent_fail(a, "%s: %s", READY_DIRECTORY, strerror(errno));
+}
+
 static void sockets_open(struct agent *a)
 {
 	int r;
 
-	if (mkdir(READY_DIRECTORY, 0755) < 0 && errno != EEXIST)
-		agent_fail(a, "%s: %s", READY_DIRECTORY, strerror(errno));
 	r = watchdog_open(a);
 	if (r < 0)
 		agent_fail(a, "%s: %s", WATCHDOG_SOCKET,
@@ -122,9 +126,11 @@ static int start(struct agent *a)
 		 a->keeper.hello.agents, a->continued ? ", continues" : "");
 	failure_restore(a);
 	config_load(a);
-	sockets_open(a);
+	ready_directory_make(a);
+	if (!a->initramfs_root)
+		sockets_open(a);
 	r = plan_start(a);
-	if (r < 0)
+	if (r < 0 || a->initramfs_root)
 		return r;
 	pause_start(a);
 	lease_resume(a);
@@ -156,7 +162,7 @@ static void context_init(struct agent *a)
 	a->console = open(CONSOLE, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 }
 
-static int run(void)
+static int run(const char *initramfs_root)
 {
 	static struct agent a;
 	int r;
@@ -167,6 +173,7 @@ static int run(void)
 	if (r < 0)
 		return log_errno(r, "cannot lock memory (LimitMEMLOCK= of the unit)");
 	context_init(&a);
+	a.initramfs_root = initramfs_root;
 	r = loop_open(&a);
 	if (r < 0)
 		log_errno(r, "loop");
@@ -180,11 +187,14 @@ static int run(void)
 
 static void help(void)
 {
-	printf("emberlock-agent [--help] [--version]\n\n"
+	printf("emberlock-agent [--initramfs=ROOT] [--help] [--version]\n\n"
 	       "Maps the volumes of /etc/emberlock/volumes.d under keys of this boot, and holds "
 	       "its\n"
 	       "lease. Started by emberlock-agent.service; needs emberlock-keeper (%s)\n"
 	       "and the credential emberlock.vm. It may be stopped and started at any time.\n\n"
+	       "  --initramfs=ROOT  map the volume with Use=overlay alone, mount the overlay over "
+	       "ROOT,\n"
+	       "                    and end; run by the initramfs\n\n"
 	       "Exit status: 0 stopped, 1 failed (the keeper is gone, memory cannot be locked),\n"
 	       "2 wrong usage. See emberlock-agent(8).\n",
 	       KEEPER_SOCKET);
@@ -193,11 +203,18 @@ static void help(void)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
+		{"initramfs", required_argument, NULL, 'i'},
 		{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, 'V'},
 		{0},
 	};
+	const char *initramfs_root = NULL;
 	int c = getopt_long(argc, argv, "", options, NULL);
+
+	if (c == 'i') {
+		initramfs_root = optarg;
+		c = getopt_long(argc, argv, "", options, NULL);
+	}
 
 	if (c == 'h')
 		help();
@@ -206,6 +223,6 @@ int main(int argc, char **argv)
 	else if (c != -1 || optind < argc)
 		return fprintf(stderr, "emberlock-agent: unexpected argument; see --help\n"), 2;
 	else
-		return run() < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+		return run(initramfs_root) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	return EXIT_SUCCESS;
 }

@@ -7,6 +7,7 @@
  *	agent.c            start, loop, end
  *	agent_keeper.c     frames to and from the keeper
  *	agent_config.c     configuration and credential
+ *	agent_initramfs.c  the part in the initramfs, and what comes of it
  *	agent_plan.c       which volume may be mapped now; waits for disks
  *	agent_volumes.c    workers that map and undo
  *	agent_report.c     self-test, boot report
@@ -182,8 +183,9 @@ struct agent_pauses {
 
 struct agent {
 	sd_event *event;
-	int console;	/* -1: none */
-	bool continued; /* an agent before left a page */
+	int console;		    /* -1: none */
+	bool continued;		    /* an agent before left a page */
+	const char *initramfs_root; /* --initramfs=: where the root is mounted; NULL: it is / */
 	struct agent_config config;
 	struct volume_config volumes[VOLUMES_MAX];
 	size_t n_volumes;
@@ -234,6 +236,18 @@ void keeper_receipt_sent(struct agent *a);
 
 /* --- agent_config.c */
 void config_load(struct agent *a);
+
+/* --- agent_initramfs.c */
+/* In the initramfs: of the volumes that were loaded, leaves those that the root needs. */
+void initramfs_config_filter(struct agent *a);
+/* In the initramfs: every volume is settled. Mounts the overlay and ends the loop; where it cannot, or
+ * a volume has failed, has the keeper end this boot: the bare root is never used instead. */
+void initramfs_done(struct agent *a);
+/* In the real root: volume INDEX, where it is the root's overlay, was made in the initramfs. */
+void initramfs_check(struct agent *a, uint32_t index);
+/* Whether the initramfs of this boot carried the configuration and version of the root; logs where
+ * not. */
+bool initramfs_agrees(struct agent *a);
 
 /* --- agent_plan.c */
 /* Begins to carry out the plan, or goes on with it. 0 or negative errno, logged. */

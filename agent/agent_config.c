@@ -107,6 +107,10 @@ static void signing_keys_keep(struct agent *a)
 void config_load(struct agent *a)
 {
 	volumes_load(a);
+	if (a->initramfs_root) {
+		initramfs_config_filter(a);
+		return;
+	}
 	credential_load(a);
 	signing_keys_keep(a);
 	/* The VM's key signs the report alone, and that is made once a boot. */

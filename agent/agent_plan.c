@@ -222,7 +222,10 @@ static void settle(struct agent *a)
 	if (!a->state.reported)
 		plan_tell(a);
 	c->settled = true;
-	report_make(a);
+	if (a->initramfs_root)
+		initramfs_done(a);
+	else
+		report_make(a);
 }
 
 void plan_continue(struct agent *a)
@@ -281,6 +284,7 @@ static void work_begin(struct agent *a, uint32_t index)
 
 	if (volume->state == VOLUME_MAPPING)
 		volume_recover(a, index);
+	initramfs_check(a, index);
 	switch ((enum volume_state)volume->state) {
 	case VOLUME_MAPPING: /* is being undone */
 		break;
@@ -329,18 +333,39 @@ static void volume_init(struct agent *a, uint32_t index, uint64_t now_ns)
 	a->carry.plan.volumes[index].config = config;
 }
 
-/* The volumes of the configuration, on a page that no agent wrote yet. */
-static int page_begin(struct agent *a)
+static bool page_has(const struct agent *a, const char *name)
 {
-	a->state.n_volumes = (uint32_t)a->n_volumes;
-	for (uint32_t i = 0; i < a->state.n_volumes; i++) {
-		struct state_volume *volume = &a->state.volumes[i];
+	for (uint32_t i = 0; i < a->state.n_volumes; i++)
+		if (strcmp(a->state.volumes[i].name, name) == 0)
+			return true;
+	return false;
+}
 
+/* The volumes of the configuration that the page has not: all, or, where the initramfs' agent began
+ * it, those that the root did not need. Once in the real root. */
+static int page_complete(struct agent *a)
+{
+	bool whole = true;
+
+	for (size_t i = 0; i < a->n_volumes; i++) {
+		struct state_volume *volume = &a->state.volumes[a->state.n_volumes];
+
+		if (page_has(a, a->volumes[i].name))
+			continue;
+		if (a->state.n_volumes == VOLUMES_MAX) {
+			agent_fail(a,
+				   "configuration: more than %d volumes, the initramfs' included",
+				   VOLUMES_MAX);
+			whole = false;
+			break;
+		}
 		memcpy(volume->name, a->volumes[i].name, sizeof(volume->name));
 		volume->state = VOLUME_PLANNED;
 		volume->use = a->volumes[i].use;
 		volume->required = a->volumes[i].required;
+		a->state.n_volumes++;
 	}
+	a->state.complete = whole && !a->initramfs_root;
 	return keeper_save(a);
 }
 
@@ -348,7 +373,7 @@ int plan_start(struct agent *a)
 {
 	struct agent_carry *c = &a->carry;
 	uint64_t now = clock_boottime_ns();
-	int r = a->state.n_volumes == 0 && !a->state.reported ? page_begin(a) : 0;
+	int r = a->state.complete ? 0 : page_complete(a);
 
 	r = r < 0 ? r : monitor_start(a);
 	if (r < 0)

@@ -12,6 +12,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "agent.h"
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/io.h"
@@ -58,6 +59,8 @@ static void self_test(struct agent *a)
 	note(a, SELF_TEST_NO_CORE, prctl(PR_GET_DUMPABLE) == 0);
 	note(a, SELF_TEST_WATCHDOG, hello->watchdog_armed);
 	note(a, SELF_TEST_POWER_ARMED, hello->power_armed);
+	if (!bytes_are_zero(a->state.initramfs_config, sizeof(a->state.initramfs_config)))
+		note(a, SELF_TEST_INITRAMFS, initramfs_agrees(a));
 	if (a->state.self_test_failed)
 		log_warning("self-test: failed bits 0x%x, passed 0x%x", a->state.self_test_failed,
 			    a->state.self_test_passed);

@@ -24,6 +24,8 @@ static void volumes_fill(const struct agent *a, struct control_status *status)
 		memcpy(to->disk, from->disk, sizeof(to->disk));
 		memcpy(to->reason, from->reason, sizeof(to->reason));
 		memcpy(to->mount_point, a->carry.configs[i].mount_point, sizeof(to->mount_point));
+		if (from->use == VOLUME_OVERLAY)
+			to->mount_point[0] = '/';
 		to->use = from->use;
 		to->state = from->state;
 		to->n_segments = from->n_segments;

@@ -34,6 +34,9 @@ static const struct command {
 	{"wait", OPTION_FOR | OPTION_TIMEOUT, false, command_wait,
 	 "wait [--for=admitted] [--timeout=TIME]\n"
 	 "      returns once the boot is admitted (0), has failed (3) or is shredding (4)\n"},
+	{"initramfs", OPTION_ROOT, false, command_initramfs,
+	 "initramfs [--root=DIR]\n"
+	 "      the files of the configuration that an initramfs carries: name and path\n"},
 	{"end", 0, true, command_end,
 	 "end poweroff|reboot\n"
 	 "      wipes every key and ends the VM; what the shutdown hook runs\n"},

@@ -153,6 +153,7 @@ static void check_tools(struct check *check)
 		const char *path, *package;
 	} tools[] = {
 		{VOLUME_EXT4, "/sbin/mkfs.ext4", "e2fsprogs"},
+		{VOLUME_OVERLAY, "/sbin/mkfs.ext4", "e2fsprogs"},
 		{VOLUME_XFS, "/sbin/mkfs.xfs", "xfsprogs"},
 		{VOLUME_SWAP, "/sbin/mkswap", "util-linux"},
 	};
@@ -165,6 +166,22 @@ static void check_tools(struct check *check)
 				    tools[i].package, volume_use_name(tools[i].use));
 }
 
+/* A root that is an overlay is made in the initramfs. */
+static void check_initramfs(struct check *check)
+{
+	static const char hook[] = "/usr/share/initramfs-tools/hooks/emberlock";
+
+	if (!check->known || !check_uses(check, VOLUME_OVERLAY))
+		return;
+	if (!check_exists(check, hook))
+		finding_add(check, FINDING_MISSING, "program",
+			    "%s (package emberlock-agent): a volume has Use=overlay", hook);
+	if (!check_exists(check, "/usr/sbin/mkinitramfs"))
+		finding_add(check, FINDING_MISSING, "program",
+			    "/usr/sbin/mkinitramfs (package initramfs-tools): a volume has "
+			    "Use=overlay");
+}
+
 void check_image(struct check *check)
 {
 	check_files(check);
@@ -172,4 +189,5 @@ void check_image(struct check *check)
 	check_enabled(check);
 	check_users(check);
 	check_tools(check);
+	check_initramfs(check);
 }

@@ -13,7 +13,7 @@
 #define AREA "kernel"
 
 /* When an option matters: always, or for volumes of one use. */
-enum need { NEED_ALWAYS, NEED_EXT4, NEED_XFS, NEED_SWAP, NEED_SECRET_MEMORY };
+enum need { NEED_ALWAYS, NEED_EXT4, NEED_XFS, NEED_SWAP, NEED_OVERLAY, NEED_SECRET_MEMORY };
 
 static const struct kernel_option {
 	const char *names; /* any of these, separated by '|' */
@@ -39,6 +39,9 @@ static const struct kernel_option {
 	{"EXT4_FS", true, FINDING_MISSING, NEED_EXT4, NULL, "volumes with Use=ext4"},
 	{"XFS_FS", true, FINDING_MISSING, NEED_XFS, NULL, "volumes with Use=xfs"},
 	{"SWAP", false, FINDING_MISSING, NEED_SWAP, NULL, "volumes with Use=swap"},
+	{"OVERLAY_FS", true, FINDING_MISSING, NEED_OVERLAY, NULL, "the volume with Use=overlay"},
+	{"BLK_DEV_INITRD", false, FINDING_MISSING, NEED_OVERLAY, NULL,
+	 "the volume with Use=overlay is mapped in an initramfs"},
 	{"CRYPTO_AES_NI_INTEL", true, FINDING_WARNING, NEED_ALWAYS, "X86_64",
 	 "AES by the CPU's own instructions; without it volumes are many times slower"},
 	{"CRYPTO_AES_ARM64_CE_BLK|CRYPTO_AES_ARM64_NEON_BLK", true, FINDING_WARNING, NEED_ALWAYS,
@@ -129,11 +132,13 @@ static bool is_needed(const struct check *check, const struct kernel_option *opt
 		return false;
 	switch (option->need) {
 	case NEED_EXT4:
-		return check_uses(check, VOLUME_EXT4);
+		return check_uses(check, VOLUME_EXT4) || check_uses(check, VOLUME_OVERLAY);
 	case NEED_XFS:
 		return check_uses(check, VOLUME_XFS);
 	case NEED_SWAP:
 		return check_uses(check, VOLUME_SWAP);
+	case NEED_OVERLAY:
+		return check->known && check_uses(check, VOLUME_OVERLAY);
 	case NEED_ALWAYS:
 	case NEED_SECRET_MEMORY:
 		break;

@@ -6,8 +6,12 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
+#include "core/frames.h"
 #include "ctl_check.h"
+#include "disks/config.h"
+#include "disks/overlay.h"
 #include "disks/selftest.h"
 
 #define AREA "system"
@@ -138,6 +142,29 @@ static void check_self_test(struct check *check)
 			    "kernel.panic is 0: a dead kernel holds keys until someone resets it");
 }
 
+/* What the initramfs of this boot carried, and what it would carry now. */
+static void check_initramfs_config(struct check *check)
+{
+	_cleanup_free_ char *carried = check_read(check, INITRAMFS_HASH);
+	struct initramfs_config config;
+	char error[256], hex[2 * HASH_SIZE + 1];
+	bool mounted = false;
+
+	if (!check->known || configs_initramfs("", &config, error) < 0)
+		return;
+	if (config.n > 0 && (overlay_is_mounted("/", &mounted) < 0 || !mounted))
+		finding_add(check, FINDING_MISSING, AREA,
+			    "/ is no overlay, and a volume has Use=overlay: the initramfs was made "
+			    "without it (update-initramfs -u)");
+	if (!carried)
+		return;
+	hex_encode(config.hash, sizeof(config.hash), hex);
+	if (config.n == 0 || strncmp(carried, hex, strlen(hex)) != 0)
+		finding_add(check, FINDING_MISSING, AREA,
+			    "the initramfs of this boot carried another configuration or version "
+			    "(update-initramfs -u)");
+}
+
 void check_system(struct check *check)
 {
 	_cleanup_free_ char *line = check_read(check, "/proc/cmdline");
@@ -150,4 +177,5 @@ void check_system(struct check *check)
 	check_swaps(check);
 	check_mounts(check);
 	check_self_test(check);
+	check_initramfs_config(check);
 }

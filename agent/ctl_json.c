@@ -22,6 +22,7 @@ const char *self_test_name(uint32_t bit)
 		{SELF_TEST_KEYS_REFERENCED, "keys-referenced"},
 		{SELF_TEST_QUEUES_BOUNDED, "queues-bounded"},
 		{SELF_TEST_PANIC, "panic"},
+		{SELF_TEST_INITRAMFS, "initramfs"},
 	};
 
 	for (size_t i = 0; i < ELEMENTSOF(names); i++)

@@ -45,7 +45,7 @@ static void volume_print(const struct control_volume *volume)
 	if (volume->bytes)
 		size_text(volume->bytes, size);
 	text_print(volume->name, sizeof(volume->name), 16);
-	printf("%-5s %-8s %-8s %-10s %3u  ", volume_use_name((enum volume_use)volume->use),
+	printf("%-7s %-8s %-8s %-10s %3u  ", volume_use_name((enum volume_use)volume->use),
 	       volume_state_name((enum volume_state)volume->state),
 	       volume->required ? "required" : "optional", size, volume->n_segments);
 	text_print(volume->disk, sizeof(volume->disk), 14);
@@ -64,7 +64,7 @@ void volumes_print(const struct control_status *status)
 		puts("no volumes");
 		return;
 	}
-	printf("%-16s%-5s %-8s %-8s %-10s %3s  %-14s%s\n", "VOLUME", "USE", "STATE", "NEED", "SIZE",
+	printf("%-16s%-7s %-8s %-8s %-10s %3s  %-14s%s\n", "VOLUME", "USE", "STATE", "NEED", "SIZE",
 	       "SEG", "DISK", "MOUNT POINT");
 	for (uint32_t i = 0; i < status->n_volumes && i < VOLUMES_MAX; i++)
 		volume_print(&status->volumes[i]);

@@ -23,6 +23,8 @@
 #define KEEPER_SOCKET	"/run/emberlock/keeper/keeper.sock"
 #define WATCHDOG_SOCKET "/run/emberlock/watchdog/agent.sock"
 #define CONTROL_SOCKET	"/run/emberlock/control/agent.sock"
+/* What the initramfs carried: the hash of struct initramfs_config, in hex, and a newline. */
+#define INITRAMFS_HASH "/run/emberlock/initramfs"
 
 struct frame_header {
 	uint32_t magic; /* FRAME_MAGIC_… of the socket */

@@ -32,7 +32,10 @@ struct agent_state {
 	uint8_t last_receipt[HASH_SIZE]; /* SHA-256 of the first receipt once made */
 	uint32_t self_test_passed, self_test_failed;
 	uint32_t rejected_tokens, boot_key_erased;
-	uint32_t n_volumes, zero;
+	uint8_t initramfs_config
+		[HASH_SIZE]; /* of what the initramfs carried; zero: it mapped nothing */
+	uint32_t n_volumes;
+	uint32_t complete; /* 1: every volume of the real root's configuration is here */
 	struct state_volume volumes[VOLUMES_MAX];
 };
 _Static_assert(sizeof(struct agent_state) <= KEEPER_STATE_SIZE, "the state must fit its page");

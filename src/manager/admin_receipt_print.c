@@ -70,9 +70,9 @@ static void print_span(FILE *to, const char *label, uint64_t from_ns, uint64_t t
 static void print_self_test(FILE *to, const char *label, uint32_t bits)
 {
 	static const char *const names[] = {
-		"memory-locked",   "secret-memory",  "no-core-dump",
-		"watchdog",	   "power-armed",    "init-on-free",
-		"keys-referenced", "queues-bounded", "panic-ends-the-vm",
+		"memory-locked",     "secret-memory", "no-core-dump",	 "watchdog",
+		"power-armed",	     "init-on-free",  "keys-referenced", "queues-bounded",
+		"panic-ends-the-vm", "initramfs",
 	};
 
 	fprintf(to, "  %-14s", label);

@@ -39,6 +39,7 @@ static struct world {
 	bool segment[VOLUMES][SEGMENTS], upper[VOLUMES], ready[VOLUMES];
 	/* The test. */
 	uint64_t instances[VOLUMES]; /* a bit each that a key was derived of */
+	bool initramfs; /* the agent is that of the initramfs, and maps the first volume */
 	enum victim victim;
 	unsigned kill_at;
 	atomic_uint steps;
@@ -192,6 +193,16 @@ void report_make(struct agent *a)
 	sd_event_exit(a->event, 0);
 }
 
+void initramfs_done(struct agent *a)
+{
+	must(world->initramfs, "the real root's agent ends as the initramfs' does");
+	sd_event_exit(a->event, 0);
+}
+
+void initramfs_check(struct agent *a, uint32_t index)
+{
+}
+
 void agent_exit(struct agent *a, int r)
 {
 	must(false, "the agent gave up");
@@ -233,7 +244,8 @@ static __attribute__((noreturn)) void agent_run(void)
 	sigaddset(&set, SIGCHLD);
 	r = sigprocmask(SIG_BLOCK, &set, NULL) < 0 ? -errno : sd_event_new(&a.event);
 	a.console = a.carry.boot_key_fd = -1;
-	a.n_volumes = VOLUMES;
+	a.initramfs_root = world->initramfs ? "/root" : NULL;
+	a.n_volumes = world->initramfs ? 1 : VOLUMES;
 	for (unsigned v = 0; v < VOLUMES; v++) {
 		a.volumes[v] = (struct volume_config){.use = VOLUME_RAW,
 						      .required = true,
@@ -353,12 +365,35 @@ static void a_worker_killed_at_any_step(void **state)
 	assert_int_equal(n, 2 * 2 * 4);
 }
 
+/* The volume of the initramfs is taken as it is, the others come; once. */
+static void a_page_of_the_initramfs(void **state)
+{
+	bool ended = false;
+
+	for (unsigned n = 1; !ended; n++) {
+		begin();
+		world->initramfs = true;
+		assert_true(agent_lives(NOBODY, 0));
+		assert_int_equal(world->page.n_volumes, 1);
+		assert_false(world->page.complete);
+		world->initramfs = false;
+		ended = agent_lives(AGENT, n);
+		if (!ended)
+			assert_true(agent_lives(NOBODY, 0));
+		assert_int_equal(world->page.n_volumes, VOLUMES);
+		assert_true(world->page.complete);
+		all_is_ready();
+		assert_int_equal(world->instances[0], 1 << 1);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_agent_killed_at_any_step),
 		cmocka_unit_test(the_next_one_killed_too),
 		cmocka_unit_test(a_worker_killed_at_any_step),
+		cmocka_unit_test(a_page_of_the_initramfs),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);

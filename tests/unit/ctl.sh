@@ -149,6 +149,33 @@ images() {
 	says CONFIG_XFS_FS
 }
 
+# What an initramfs carries, and that the image can make one.
+initramfs() {
+	image
+	expect 0 initramfs --root="$root"
+	[ ! -s "$work/out" ] || fail "without an overlay an initramfs carries something"
+	printf '[Volume]\nUse=overlay\n[Disk]\nSerial=o\n' >"$root/etc/emberlock/volumes.d/root.conf"
+	: >"$root/etc/emberlock/agent.conf"
+	expect 0 initramfs --root="$root"
+	says "^volumes.d/root.conf $root/etc/emberlock/volumes.d/root.conf$"
+	says "^agent.conf $root/etc/emberlock/agent.conf$"
+	says_not data.conf
+	cp "$root"/etc/emberlock/volumes.d/{root,two}.conf
+	expect 1 initramfs --root="$root"
+	says "two.conf: volume 'root' has Use=overlay already"
+	rm "$root/etc/emberlock/volumes.d/two.conf"
+
+	expect 1 check --root="$root"
+	says '^missing +kernel +.*CONFIG_OVERLAY_FS=y/m'
+	says '^missing +program +/usr/sbin/mkinitramfs '
+	says '^missing +program +/usr/share/initramfs-tools/hooks/emberlock '
+	says '^check: 4 missing, 0 conflicts, 0 warnings$'
+	install -D /dev/null "$root/usr/share/initramfs-tools/hooks/emberlock"
+	: >"$root/usr/sbin/mkinitramfs"
+	printf 'CONFIG_%s\n' OVERLAY_FS=m BLK_DEV_INITRD=y >>"$root/boot/config-6.1"
+	expect 0 check --root="$root"
+}
+
 json() {
 	image
 	rm "$root/usr/bin/emberlockctl"
@@ -242,6 +269,7 @@ fi
 usage
 kernel
 images
+initramfs
 json
 alone
 if unshare --mount true 2>/dev/null; then
