@@ -29,6 +29,12 @@ install(FILES ${units}/emberlock.rules COMPONENT agent
 	DESTINATION lib/udev/rules.d RENAME 58-emberlock.rules)
 install(PROGRAMS ${units}/emberlock.shutdown COMPONENT agent
 	DESTINATION lib/systemd/system-shutdown)
+# Directories and names are initramfs-tools(7)'s.
+set(initramfs ${CMAKE_SOURCE_DIR}/initramfs/initramfs-tools)
+install(PROGRAMS ${initramfs}/hook COMPONENT agent
+	DESTINATION share/initramfs-tools/hooks RENAME emberlock)
+install(PROGRAMS ${initramfs}/local-bottom COMPONENT agent
+	DESTINATION share/initramfs-tools/scripts/local-bottom RENAME emberlock)
 install(FILES ${units}/completions/emberlockctl COMPONENT agent
 	DESTINATION share/bash-completion/completions)
 
