@@ -23,7 +23,9 @@ from lib.guest import QUIET, wait_admitted, wait_shred  # noqa: E402
 from lib.world import PROJECT, VM, World, image_with, volume  # noqa: E402
 
 DISK_SPEED = 10_000_000       # bytes a second of a disk in the run under load
-QUEUE_REQUESTS, QUEUE_BYTES = 16, 128 * 1024
+# What one disk may have in flight: hardware queues, requests in each, KiB in a request.
+IN_FLIGHT = ("cd /sys/block/$(basename $(readlink /dev/disk/by-id/virtio-v0)) && "
+             "echo $(ls mq | wc -l) $(cat queue/nr_requests queue/max_sectors_kb)")
 CREATE = ("i=0; while [ $i -lt {n} ]; do head -c 64 /dev/urandom | cryptsetup open --type plain --cipher aes-xts-plain64 "
           "--key-size 512 --sector-size 4096 --perf-no_read_workqueue --perf-no_write_workqueue --key-file - "
           "/dev/disk/by-id/virtio-b$i base$i; i=$((i + 1)); done")
@@ -44,6 +46,7 @@ class Sample:
     t3_t4: float
     tie_error: float
     tie_range: float
+    in_flight: tuple[int, int, int]
     shell: list[float] = field(default_factory=list)
     ioctl: list[float] = field(default_factory=list)
 
@@ -86,7 +89,8 @@ def measure(world: World, image: Path, work: Path, n: int, load: bool) -> Sample
     credentials = world.enrol(f"vm-{work.name}")
     with VM(work=work, image=image, disks=disks, append=QUIET, credentials=credentials) as vm:
         admission = wait_admitted(vm, 300)["admission"]
-        sample = Sample(0, 0, 0, 0, 0)
+        queues, requests, kib = map(int, vm.run(IN_FLIGHT).text.split())
+        sample = Sample(0, 0, 0, 0, 0, (queues, requests, kib))
         if load:
             vm.run(f"systemctl start $(for i in $(seq 0 {n - 1}); do echo v$i.mount; done)")
             vm.channel.start(LOAD.format(last=n - 1))
@@ -142,9 +146,10 @@ def main() -> None:
         for name, what in ("shell", "dmsetup suspend and message from a shell"), ("ioctl", "the same bare ioctls in a C loop"):
             base = [v for s in everything[label] for v in getattr(s, name)]
             figures(f"revoke.T2-T3.{name}.{label}", [s.t2_t3 for s in everything[label]], "s", base, what)
-    bound = QUEUE_REQUESTS * QUEUE_BYTES / DISK_SPEED
+    queues, requests, kib = everything["load.v8"][0].in_flight
+    bound = queues * requests * kib * 1024 / DISK_SPEED
     figures("revoke.T2-T3.load.v8", [s.t2_t3 for s in everything["load.v8"]], "s", [bound],
-           f"the computed bound: {QUEUE_REQUESTS} requests of {QUEUE_BYTES // 1024} KiB at {DISK_SPEED // 10**6} MB/s, one hardware queue, {bound:.2f} s")
+            f"the computed bound: {queues} hardware queues of {requests} requests of {kib} KiB at {DISK_SPEED // 10**6} MB/s, {bound:.2f} s")
     figures("revoke.T3-T4", [s.t3_t4 for s in idle], "s")
     figure("revoke.tie.error", max(s.tie_error for s in idle), "s")
     figure("revoke.tie.range", max(s.tie_range for s in idle), "s")
