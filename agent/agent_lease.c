@@ -14,8 +14,8 @@
  * - before DEADLINE: as if the token had not come.
  * - after SAVE, before ADMIT or REQUEST: admission is read from the page; the challenge on the page
  *   is sent again.
- * - after SAVE, before SHRED: the page says SHREDDING, and the next agent tells the keeper. One
- *   killed before SAVE loses a verdict that the manager gives again, to any request. */
+ * - SHRED goes before all of them: keys wait for no page. An agent killed before it loses a verdict
+ *   that the manager gives again, to any request; after it, none follows. */
 #include <errno.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
@@ -94,7 +94,6 @@ static int do_reject(struct agent *a)
 
 static int do_shred(struct agent *a)
 {
-	keeper_shred(a, a->state.lease.reason);
 	log_notice("shred: %s", reason_name(a->state.lease.reason));
 	receipt_prepare(a);
 	control_notify(a);
@@ -112,10 +111,12 @@ static const struct {
 	{LEASE_ACTION_REJECT, do_reject},     {LEASE_ACTION_SHRED, do_shred},
 };
 
-/* Without the keeper's deadline, or a saved page, nothing else may follow; but a shred is never held
- * back. */
+/* Without the keeper's deadline, or a saved page, nothing else may follow; but what there is to do and
+ * say of a shred is never held back. */
 static void actions_run(struct agent *a, unsigned actions)
 {
+	if (actions & LEASE_ACTION_SHRED)
+		keeper_shred(a, a->state.lease.reason);
 	for (size_t i = 0; i < ELEMENTSOF(actions_table); i++)
 		if (actions & actions_table[i].action && actions_table[i].run(a) < 0)
 			actions &= LEASE_ACTION_SHRED;
@@ -149,7 +150,7 @@ void lease_resume(struct agent *a)
 	const struct lease *lease = &a->state.lease;
 
 	if (lease->state == LEASE_SHREDDING) {
-		do_shred(a);
+		actions_run(a, LEASE_ACTION_SHRED);
 		return;
 	}
 	if (lease->number == 0 || lease->state == LEASE_OFF)

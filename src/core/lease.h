@@ -60,7 +60,7 @@ enum lease_action {
 	LEASE_ACTION_RESUME = 1 << 5, /* say that a lease is current again */
 	LEASE_ACTION_REJECT =
 		1 << 6, /* the token had no effect: an event in the journal, .rejected says why */
-	LEASE_ACTION_SHRED = 1 << 7, /* tell the keeper to shred, .reason */
+	LEASE_ACTION_SHRED = 1 << 7, /* tell the keeper to shred, .reason: before all else */
 };
 
 enum lease_rejection {

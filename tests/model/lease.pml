@@ -398,13 +398,13 @@ inline accept(i)
 	request()
 }
 
-inline shred_saved(why)
+inline shred_now(why)
 {
-	guest[g].state = LEASE_SHREDDING;
-	guest[g].reason = why;
 	MAY_DIE;
-	/* LEASE_ACTION_SHRED */
-	begin(why)
+	/* LEASE_ACTION_SHRED: before the page is saved, which nobody reads any more */
+	begin(why);
+	guest[g].state = LEASE_SHREDDING;
+	guest[g].reason = why
 }
 
 #define IS_AWAKE(g) (RUNS(g) && guest[g].has_agent && guest[g].begun == REASON_NONE)
@@ -458,12 +458,12 @@ dead:
 	}
 	:: atomic {
 		IS_ASKING(g) && guest[g].verdict_shred != REASON_NONE ->
-		shred_saved(guest[g].verdict_shred)
+		shred_now(guest[g].verdict_shred)
 	}
 	/* LEASE_EVENT_TICK */
 	:: atomic {
 		IS_ASKING(g) && guest[g].state == LEASE_ADMITTED && guest[g].deadline == 0 ->
-		shred_saved(REASON_LEASE)
+		shred_now(REASON_LEASE)
 	}
 	:: atomic {
 		MAY_REPLACE(g) && guest[g].deadline > 0 ->
@@ -476,7 +476,7 @@ dead:
 	:: atomic { MUST_RETRY(g) -> request() }
 	/* LEASE_EVENT_OPERATOR */
 #ifdef OPERATOR
-	:: atomic { IS_ASKING(g) && !asked -> asked = 1; shred_saved(REASON_OPERATOR) }
+	:: atomic { IS_ASKING(g) && !asked -> asked = 1; shred_now(REASON_OPERATOR) }
 #endif
 	/* Death, and lease_resume() of the next one. */
 #ifdef AGENT
