@@ -18,7 +18,7 @@ import kms from "@google-cloud/kms";
 
 const directory = process.argv[2];
 const [port, metadataPort] = readFileSync(join(directory, "ready"), "utf8").trim().split(" ").map(Number);
-const origin = `https://localhost:${port}`;
+const origin = `https://127.0.0.1:${port}`;
 const metadata = `http://127.0.0.1:${metadataPort}`;
 // Debian 12's Node 18 has it under this name alone.
 globalThis.crypto ??= webcrypto;
@@ -286,7 +286,7 @@ function crc32c(data) {
 }
 
 const googleClient = (authClient) =>
-  new kms.KeyManagementServiceClient({ authClient, apiEndpoint: "localhost", port, fallback: true, projectId: "p-1" });
+  new kms.KeyManagementServiceClient({ authClient, apiEndpoint: "127.0.0.1", port, fallback: true, projectId: "p-1" });
 const once = { retry: null, timeout: 10000 };
 
 // In REST mode this version throws the body as it came; the library's own decoder says what is in it.
