@@ -27,6 +27,25 @@ static void credentials_failed(const struct kms_key *key, const char *error,
 	kms_outcome_set(ret, key->proven ? KMS_IDENTITY : KMS_MISCONFIGURED, true, "%s", error);
 }
 
+void kms_classify(const struct kms_classifier *classifier, const struct kms_reply *reply,
+		  struct kms_outcome *ret_outcome)
+{
+	bool identity = reply->op == KMS_TOKEN || reply->op == KMS_ASSUME;
+
+	if (reply->error < 0)
+		kms_outcome_set(ret_outcome, identity ? KMS_IDENTITY : KMS_UNAVAILABLE, false,
+				"%s%s%s", identity ? classifier->identity_name : "",
+				identity ? ": " : "", strerror(-reply->error));
+	else if (reply->status != 200 && identity)
+		classifier->identity(reply, ret_outcome);
+	else if (reply->status != 200)
+		classifier->error(reply, ret_outcome);
+	else if (reply->op == KMS_DESCRIBE)
+		classifier->state(reply, ret_outcome);
+	else
+		kms_outcome_set(ret_outcome, KMS_OK, false, "200");
+}
+
 struct kms_call *kms_call_new(const struct kms_key *key, struct kms_outcome *ret_outcome)
 {
 	struct kms_call *call;

@@ -42,6 +42,19 @@ struct kms_dialect {
 	void (*classify)(const struct kms_reply *reply, struct kms_outcome *ret_outcome);
 };
 
+/* The parts of a provider's classify(), each for one kind of reply. */
+struct kms_classifier {
+	const char *identity_name; /* who is asked for tokens, as records name it */
+	/* Other than 200: of the identity provider, of the KMS. */
+	void (*identity)(const struct kms_reply *reply, struct kms_outcome *ret_outcome);
+	void (*error)(const struct kms_reply *reply, struct kms_outcome *ret_outcome);
+	/* 200 to KMS_DESCRIBE. */
+	void (*state)(const struct kms_reply *reply, struct kms_outcome *ret_outcome);
+};
+/* Hands REPLY to its part. No answer at all, and any other 200, mean the same in each cloud. */
+void kms_classify(const struct kms_classifier *classifier, const struct kms_reply *reply,
+		  struct kms_outcome *ret_outcome);
+
 /* In locked memory, with the credentials read; NULL with the outcome. */
 struct kms_call *kms_call_new(const struct kms_key *key, struct kms_outcome *ret_outcome);
 void kms_call_free(struct kms_call **call);

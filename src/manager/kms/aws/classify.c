@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What AWS says, and what it means: by the error's name, not by the status, which differs. */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -149,19 +148,14 @@ static void classify_identity(const struct kms_reply *reply, struct kms_outcome 
 				code);
 }
 
+static const struct kms_classifier classifier = {
+	.identity_name = "STS or IMDS",
+	.identity = classify_identity,
+	.error = classify_error,
+	.state = classify_state,
+};
+
 void aws_classify(const struct kms_reply *reply, struct kms_outcome *ret_outcome)
 {
-	bool identity = reply->op == KMS_TOKEN || reply->op == KMS_ASSUME;
-
-	if (reply->error < 0)
-		kms_outcome_set(ret_outcome, identity ? KMS_IDENTITY : KMS_UNAVAILABLE, false,
-				"%s%s", identity ? "STS or IMDS: " : "", strerror(-reply->error));
-	else if (reply->status != 200 && identity)
-		classify_identity(reply, ret_outcome);
-	else if (reply->status != 200)
-		classify_error(reply, ret_outcome);
-	else if (reply->op == KMS_DESCRIBE)
-		classify_state(reply, ret_outcome);
-	else
-		kms_outcome_set(ret_outcome, KMS_OK, false, "200");
+	kms_classify(&classifier, reply, ret_outcome);
 }

@@ -113,19 +113,14 @@ static void classify_identity(const struct kms_reply *reply, struct kms_outcome 
 	kms_outcome_set(ret, class, true, "token: %ld %s", reply->status, error);
 }
 
+static const struct kms_classifier classifier = {
+	.identity_name = "token",
+	.identity = classify_identity,
+	.error = classify_error,
+	.state = classify_state,
+};
+
 void google_classify(const struct kms_reply *reply, struct kms_outcome *ret_outcome)
 {
-	bool identity = reply->op == KMS_TOKEN || reply->op == KMS_ASSUME;
-
-	if (reply->error < 0)
-		kms_outcome_set(ret_outcome, identity ? KMS_IDENTITY : KMS_UNAVAILABLE, false,
-				"%s%s", identity ? "token: " : "", strerror(-reply->error));
-	else if (reply->status != 200 && identity)
-		classify_identity(reply, ret_outcome);
-	else if (reply->status != 200)
-		classify_error(reply, ret_outcome);
-	else if (reply->op == KMS_DESCRIBE)
-		classify_state(reply, ret_outcome);
-	else
-		kms_outcome_set(ret_outcome, KMS_OK, false, "200");
+	kms_classify(&classifier, reply, ret_outcome);
 }
