@@ -25,6 +25,7 @@ struct dm_call {
 static struct dm_call dm_calls[DM_CALLS_MAX];
 static atomic_uint dm_n_calls;
 static sem_t dm_release; /* lets a suspend of "…stalled…" go on */
+static sem_t dm_stalls;	 /* one for each such suspend that began */
 static atomic_bool dm_interrupt_once, dm_late_is_there;
 static atomic_int watchdog_pets;
 
@@ -61,9 +62,11 @@ static inline int dm_answer(unsigned long number, struct dm_ioctl *head)
 		return 2; /* as Linux does */
 	if (strstr(head->name, "hopeless") && (number == DM_TARGET_MSG || number == DM_TABLE_LOAD))
 		return dm_fails(EINVAL);
-	if (strstr(head->name, "stalled") && dm_is_suspend(number, head))
+	if (strstr(head->name, "stalled") && dm_is_suspend(number, head)) {
+		sem_post(&dm_stalls);
 		while (sem_wait(&dm_release) < 0)
 			;
+	}
 	head->flags = 0xffffffff; /* the kernel writes what it likes */
 	return 0;
 }

@@ -93,6 +93,7 @@ static inline int new_keeper(void **state)
 	atomic_store(&dm_late_is_there, false);
 	atomic_store(&watchdog_pets, 0);
 	sem_init(&dm_release, 0, 0);
+	sem_init(&dm_stalls, 0, 0);
 	memset(&power_asked, 0, sizeof(power_asked));
 	make_keeper(PROCESS_PRIMARY);
 	pair(&keeper->connections[0].fd, &agent_fd);

@@ -95,6 +95,7 @@ static void stalled_disk_stops_nothing(void **state)
 	say_hello();
 	begin(REASON_LEASE);
 	start_ns = keeper->steps.machine.start_ns;
+	assert_int_equal(sem_wait(&dm_stalls), 0);
 	while (worker_is_busy(&keeper->steps.segments[1].worker))
 		steps_run(&keeper->steps, start_ns);
 	assert_int_equal(keeper->shared->maps[1].fate, SEGMENT_WIPED);
