@@ -62,14 +62,11 @@ static enum shred_action on_start(struct shred *shred, const struct shred_event 
 	return enter(shred, SHRED_KEYS, now_ns);
 }
 
-static enum shred_action on_done(struct shred *shred, const struct shred_event *event,
-				 uint64_t now_ns)
+static enum shred_action on_done(struct shred *shred, uint64_t now_ns)
 {
 	if (shred->step == SHRED_RECEIPT)
 		return SHRED_DO_NOTHING;
-	if (shred->step == SHRED_KEYS)
-		shred->keys_gone_ns = event->complete ? now_ns : 0;
-	else
+	if (shred->step == SHRED_BLOCKED_IO)
 		shred->blocked_io_ns = now_ns;
 	return advance(shred, now_ns);
 }
@@ -89,7 +86,7 @@ enum shred_action shred_machine_step(struct shred *shred, const struct shred_eve
 	if (!is_running(shred))
 		return SHRED_DO_NOTHING;
 	if (event->type == SHRED_EVENT_DONE)
-		return on_done(shred, event, now_ns);
+		return on_done(shred, now_ns);
 	if (event->type == SHRED_EVENT_RECEIPT)
 		return on_receipt(shred, now_ns);
 	return now_ns >= shred_next(shred) ? advance(shred, now_ns) : SHRED_DO_NOTHING;

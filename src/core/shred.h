@@ -33,15 +33,13 @@ struct shred {
 	enum shred_step step;
 	enum reason reason;
 	uint64_t start_ns, step_ns; /* when the shred and the step began */
-	uint64_t keys_gone_ns;	    /* 0: not every segment is wiped or absent */
 	uint64_t blocked_io_ns;
 	bool receipt_wanted; /* an agent is connected: wait for it within its budget */
 };
 
 enum shred_event_type {
-	SHRED_EVENT_START, /* .reason, .receipt_wanted */
-	SHRED_EVENT_DONE,  /* every thread of the current step has reported; .complete for the step
-			      of the keys */
+	SHRED_EVENT_START,   /* .reason, .receipt_wanted */
+	SHRED_EVENT_DONE,    /* every thread of the current step has reported */
 	SHRED_EVENT_RECEIPT, /* the agent says the closing receipt is out, or the agent is gone */
 	SHRED_EVENT_TIME,    /* shred_next() has come */
 	SHRED_EVENT__MAX
@@ -49,7 +47,7 @@ enum shred_event_type {
 struct shred_event {
 	enum shred_event_type type;
 	enum reason reason;
-	bool receipt_wanted, complete;
+	bool receipt_wanted;
 };
 
 /* What to start; at most one at a time. Steps never go back; a second START is ignored, and so is

@@ -28,7 +28,9 @@ static void note_fate(struct steps_segment *segment, int r)
 	if (r == -ENXIO) {
 		atomic_store(&map->fate, SEGMENT_ABSENT);
 	} else if (r == 0) {
-		atomic_store(&map->wiped_us, (unsigned)((clock_boottime_ns() - start_ns) / 1000));
+		/* Never earlier than it was. */
+		atomic_store(&map->wiped_us,
+			     (unsigned)((clock_boottime_ns() - start_ns + 999) / 1000));
 		atomic_store(&map->fate, SEGMENT_WIPED);
 	}
 }
@@ -95,6 +97,7 @@ static void wipe_boot_key(struct steps *steps)
 	secret_wipe(steps->boot_key);
 	atomic_store(&steps->shared->boot_key_held, 0);
 }
+	steps->boot_key_gone_ns = clock_boottime_ns();
 
 /* Whether A comes before B in a report: in the order of wiping, the others after those. */
 static bool is_before(const struct receipt_segment *a, const struct receipt_segment *b)
@@ -119,11 +122,11 @@ static void report_segment(struct keeper_report *report, struct shared_map *map)
 	report->segments[at] = entry;
 }
 
-/* T3: 0 while a segment is unwiped; one that was wiped after step 1 had been given up counts. */
+/* T3, when the last one went; 0 while a segment is unwiped. */
 static uint64_t keys_gone_at(struct steps *steps)
 {
 	uint64_t start_ns = atomic_load(&steps->shared->start_ns);
-	uint64_t gone_ns = steps->machine.keys_gone_ns;
+	uint64_t gone_ns = steps->boot_key_gone_ns;
 
 	if (!all_wiped(steps))
 		return 0;
@@ -209,7 +212,6 @@ static bool next_event(struct steps *steps, uint64_t now_ns, struct shred_event 
 
 	if ((step == SHRED_KEYS || step == SHRED_BLOCKED_IO) && all_done(steps)) {
 		event.type = SHRED_EVENT_DONE;
-		event.complete = all_wiped(steps);
 	} else if (step == SHRED_RECEIPT && (steps->receipt_sent || steps->agent_fd < 0)) {
 		event.type = SHRED_EVENT_RECEIPT;
 	} else if (now_ns >= shred_next(&steps->machine)) {

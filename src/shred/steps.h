@@ -43,6 +43,7 @@ struct steps {
 	int done_fd;  /* eventfd: a thread has finished something */
 	int agent_fd; /* connection that gets the reports; -1: there is none */
 	bool receipt_sent;
+	uint64_t boot_key_gone_ns;
 	uint64_t reset_ns; /* when sysrq is due; 0: it is not */
 	struct secret *boot_key, *identity;
 	struct console *console;
