@@ -62,6 +62,11 @@ void freezer_freeze(struct freezer *freezer)
 	(void)worker_give(&freezer->worker, freeze, freezer);
 }
 
+bool freezer_is_busy(struct freezer *freezer)
+{
+	return worker_is_busy(&freezer->worker);
+}
+
 void freezer_thaw(struct freezer *freezer)
 {
 	(void)worker_give(&freezer->worker, thaw, freezer);

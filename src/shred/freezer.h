@@ -25,3 +25,5 @@ int freezer_start(struct freezer *freezer, int done_fd);
 /* Asks for it and does not wait: the kernel's lock on groups may be held. */
 void freezer_freeze(struct freezer *freezer);
 void freezer_thaw(struct freezer *freezer);
+/* Whether what was asked for last is not done yet: the done_fd of freezer_start() says when. */
+bool freezer_is_busy(struct freezer *freezer);

@@ -75,6 +75,8 @@ static void ask_all(struct steps *steps, void (*job)(void *argument))
 
 static bool all_done(struct steps *steps)
 {
+	if (steps->unblock_ns != 0)
+		return false;
 	for (unsigned i = 0; i < SEGMENTS_MAX; i++)
 		if (steps->segments[i].asked && worker_is_busy(&steps->segments[i].worker))
 			return false;
@@ -95,9 +97,9 @@ static bool all_wiped(struct steps *steps)
 static void wipe_boot_key(struct steps *steps)
 {
 	secret_wipe(steps->boot_key);
+	steps->boot_key_gone_ns = clock_boottime_ns();
 	atomic_store(&steps->shared->boot_key_held, 0);
 }
-	steps->boot_key_gone_ns = clock_boottime_ns();
 
 /* Whether A comes before B in a report: in the order of wiping, the others after those. */
 static bool is_before(const struct receipt_segment *a, const struct receipt_segment *b)
@@ -190,11 +192,11 @@ static void act(struct steps *steps, enum shred_action action, uint64_t now_ns)
 	case SHRED_DO_KEYS:
 		ask_all(steps, destroy_key);
 		wipe_boot_key(steps);
-		freezer_freeze(steps->freezer);
 		break;
 	case SHRED_DO_BLOCKED_IO:
+		freezer_freeze(steps->freezer);
+		steps->unblock_ns = now_ns + FREEZE_BUDGET_NS;
 		send_report(steps, RECEIPT_KEYS);
-		ask_all(steps, unblock);
 		break;
 	case SHRED_DO_REPORT:
 		send_report(steps, RECEIPT_CLOSING);
@@ -240,6 +242,16 @@ static bool claim(struct steps *steps, enum reason reason, enum power_verb verb,
 	return true;
 }
 
+/* The second half of step 2: once PID 1 is frozen, or has had its time to. */
+static void unblock_all(struct steps *steps, uint64_t now_ns)
+{
+	if (steps->unblock_ns == 0 ||
+	    (freezer_is_busy(steps->freezer) && now_ns < steps->unblock_ns))
+		return;
+	steps->unblock_ns = 0;
+	ask_all(steps, unblock);
+}
+
 bool steps_begin(struct steps *steps, enum reason reason, enum power_verb verb, bool take_over,
 		 uint64_t now_ns)
 {
@@ -263,8 +275,11 @@ void steps_run(struct steps *steps, uint64_t now_ns)
 	if (steps->machine.step == SHRED_IDLE)
 		return;
 	(void)eventfd_read(steps->done_fd, &count);
-	while (steps->machine.step != SHRED_POWER && next_event(steps, now_ns, &event))
+	unblock_all(steps, now_ns);
+	while (steps->machine.step != SHRED_POWER && next_event(steps, now_ns, &event)) {
 		act(steps, shred_machine_step(&steps->machine, &event, now_ns), now_ns);
+		unblock_all(steps, now_ns);
+	}
 
 	if (steps->reset_ns != 0 && now_ns >= steps->reset_ns) {
 		steps->reset_ns = 0;
@@ -278,6 +293,8 @@ uint64_t steps_next(const struct steps *steps)
 		return steps->reset_ns;
 	if (steps->machine.step == SHRED_IDLE || steps->machine.step == SHRED_POWER)
 		return LEASE_NEVER;
+	if (steps->unblock_ns != 0 && steps->unblock_ns < shred_next(&steps->machine))
+		return steps->unblock_ns;
 	return shred_next(&steps->machine);
 }
 

@@ -2,8 +2,9 @@
 /* Carries out a shred: drives core/shred.h's machine with the threads of one process. From
  * steps_begin() on nothing is allocated, nothing opened, and nothing waited for that can block.
  *
- *	1 keys         every segment in its own thread, meanwhile the boot key; PID 1 is frozen
- *	2 blocked I/O  the maps to the error target
+ *	1 keys         every segment in its own thread, meanwhile the boot key, and nothing besides:
+ *		       a suspend waits for kernel threads, which need a processor
+ *	2 blocked I/O  PID 1 is frozen, then the maps to the error target
  *	  plaintext, self-test: not here yet; they go between 2 and 5
  *	5 receipt      the agent signs and sends; then the identity seed
  *	6 power        console line, reboot(2), sysrq
@@ -25,6 +26,8 @@
 
 /* How long reboot(2) may take before sysrq: it waits for what disks have under way. */
 #define POWER_BUDGET_NS 1500000000ull
+/* How long step 2 waits for PID 1 to be frozen: the kernel's lock on groups may be held. */
+#define FREEZE_BUDGET_NS 50000000ull
 
 struct steps_segment {
 	struct worker worker;
@@ -44,7 +47,8 @@ struct steps {
 	int agent_fd; /* connection that gets the reports; -1: there is none */
 	bool receipt_sent;
 	uint64_t boot_key_gone_ns;
-	uint64_t reset_ns; /* when sysrq is due; 0: it is not */
+	uint64_t unblock_ns; /* when step 2 no longer waits for PID 1; 0: it does not wait */
+	uint64_t reset_ns;   /* when sysrq is due; 0: it is not */
 	struct secret *boot_key, *identity;
 	struct console *console;
 	struct freezer *freezer;

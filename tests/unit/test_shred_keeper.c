@@ -216,6 +216,7 @@ static void map_that_waits_for_a_dead_twin_is_refused(void **state)
 	keeper_turn(keeper);
 	assert_int_equal(receive(KEEPER_MAP_ADD, NULL), -EBUSY);
 	assert_int_equal(shared_map_count(keeper->shared), 0);
+	run_until(SHRED_RECEIPT);
 	receive_report(RECEIPT_KEYS);
 	receive_report(RECEIPT_CLOSING);
 
@@ -308,6 +309,7 @@ static void deadline_shreds(void **state)
 	assert_int_equal(keeper_phase(keeper), PHASE_SHREDDING);
 	assert_int_equal(keeper->shared->reason, REASON_LEASE);
 	assert_int_equal(watchdog_pets, 0);
+	run_until(SHRED_RECEIPT);
 	receive_report(RECEIPT_KEYS);
 	receive_report(RECEIPT_CLOSING);
 	assert_int_equal(set_deadline(deadline_ns + 1, EXPIRY_SHRED), -EBUSY);

@@ -41,11 +41,11 @@ static void whole_with_receipt(void **state)
 	begin(REASON_REVOKED);
 	assert_true(both_secrets_are(false, true));
 	assert_int_equal(keeper->shared->boot_key_held, 0);
-	while (worker_is_busy(&keeper->freezer.worker))
-		(void)poll(NULL, 0, 1);
+	/* Not before the keys: nothing shares the processors with their threads. */
+	assert_int_equal(read(freezer_fd, &frozen, 1), -1);
+	run_until(SHRED_RECEIPT);
 	assert_int_equal(read(freezer_fd, &frozen, 1), 1);
 	assert_int_equal(frozen, '1');
-	run_until(SHRED_RECEIPT);
 
 	keys = receive_report(RECEIPT_KEYS);
 	assert_int_equal(keys.reason, REASON_REVOKED);
@@ -88,6 +88,62 @@ static void whole_with_receipt(void **state)
 	assert_int_equal(power_asked.offs, 1);
 }
 
+static sem_t freezer_release;
+
+static void freezer_stalls(void *argument)
+{
+	while (sem_wait(&freezer_release) < 0)
+		;
+}
+
+/* A shred that has destroyed its keys, while freezing PID 1 takes its time. */
+static uint64_t begin_with_stalled_freezer(void)
+{
+	uint64_t start_ns;
+
+	sem_init(&freezer_release, 0, 0);
+	assert_true(worker_give(&keeper->freezer.worker, freezer_stalls, NULL));
+	add_map("swap", 0);
+	begin(REASON_REVOKED);
+	start_ns = keeper->steps.machine.start_ns;
+	while (worker_is_busy(&keeper->steps.segments[0].worker))
+		(void)poll(NULL, 0, 1);
+	steps_run(&keeper->steps, start_ns + 1);
+	assert_int_equal(keeper->steps.machine.step, SHRED_BLOCKED_IO);
+	assert_int_equal(steps_next(&keeper->steps), start_ns + 1 + FREEZE_BUDGET_NS);
+	return start_ns;
+}
+
+/* An I/O error from swap before that would be the end of PID 1. */
+static void io_fails_once_pid1_is_frozen(void **state)
+{
+	uint64_t start_ns = begin_with_stalled_freezer();
+
+	steps_run(&keeper->steps, start_ns + FREEZE_BUDGET_NS);
+	assert_int_equal(keeper->steps.machine.step, SHRED_BLOCKED_IO);
+	assert_calls("swap", "sw");
+	sem_post(&freezer_release);
+	while (worker_is_busy(&keeper->freezer.worker))
+		(void)poll(NULL, 0, 1);
+	steps_run(&keeper->steps, start_ns + FREEZE_BUDGET_NS);
+	while (worker_is_busy(&keeper->steps.segments[0].worker))
+		(void)poll(NULL, 0, 1);
+	assert_calls("swap", "swlr");
+}
+
+static void freezing_that_stalls_stops_nothing(void **state)
+{
+	uint64_t start_ns = begin_with_stalled_freezer();
+
+	steps_run(&keeper->steps, start_ns + 1 + FREEZE_BUDGET_NS);
+	while (worker_is_busy(&keeper->steps.segments[0].worker))
+		(void)poll(NULL, 0, 1);
+	assert_calls("swap", "swlr");
+	steps_run(&keeper->steps, start_ns + 1 + FREEZE_BUDGET_NS);
+	assert_int_equal(power_asked.offs, 1);
+	sem_post(&freezer_release);
+}
+
 static void stalled_disk_stops_nothing(void **state)
 {
 	struct keeper_report report;
@@ -105,6 +161,9 @@ static void stalled_disk_stops_nothing(void **state)
 	assert_int_equal(keeper->steps.machine.step, SHRED_KEYS);
 	assert_int_equal(steps_next(&keeper->steps), start_ns + SHRED_KEYS_BUDGET_NS);
 
+	steps_run(&keeper->steps, start_ns + SHRED_KEYS_BUDGET_NS);
+	while (worker_is_busy(&keeper->freezer.worker))
+		(void)poll(NULL, 0, 1);
 	steps_run(&keeper->steps, start_ns + SHRED_KEYS_BUDGET_NS);
 	report = receive_report(RECEIPT_KEYS);
 	assert_int_equal(report.keys_gone_ns, 0);
@@ -296,6 +355,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(whole_with_receipt, new_keeper),
+		cmocka_unit_test_setup(io_fails_once_pid1_is_frozen, new_keeper),
+		cmocka_unit_test_setup(freezing_that_stalls_stops_nothing, new_keeper),
 		cmocka_unit_test_setup(stalled_disk_stops_nothing, new_keeper),
 		cmocka_unit_test_setup(late_map_dies_too, new_keeper),
 		cmocka_unit_test(late_map_that_is_not_wiped_is_unwiped),
