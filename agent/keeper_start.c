@@ -111,11 +111,16 @@ static int make_secrets(struct keeper *keeper)
 
 int start_open(struct keeper *keeper)
 {
+	struct dm_buffer buffer;
 	int r;
 
 	keeper->steps.dm_fd = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
 	if (keeper->steps.dm_fd < 0)
 		return log_errno(-errno, "cannot open /dev/mapper/control (module dm_mod)");
+	r = dm_check(keeper->steps.dm_fd, &buffer);
+	if (r < 0)
+		return log_errno(r, "/dev/mapper/control refuses what a shred asks of it "
+				    "(CAP_SYS_ADMIN, DeviceAllow=)");
 	r = console_open(&keeper->console);
 	if (r < 0)
 		return log_errno(r, "cannot open /dev/kmsg nor /dev/console");

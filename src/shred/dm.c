@@ -90,6 +90,18 @@ int dm_swap_to_error(int fd, struct dm_buffer *buffer, const char *name, uint64_
 	return submit(fd, DM_DEV_SUSPEND, request(buffer, name, DM_AT_ONCE, 0));
 }
 
+int dm_check(int fd, struct dm_buffer *buffer)
+{
+	int r;
+
+	r = dm_suspend(fd, buffer, "");
+	if (r == -ENXIO)
+		r = dm_key_wipe(fd, buffer, "");
+	if (r == -ENXIO)
+		return 0;
+	return r < 0 ? r : -EPROTO;
+}
+
 int dm_destroy_key(int fd, struct dm_buffer *buffer, const char *name, uint64_t length_sectors)
 {
 	int r;

@@ -14,6 +14,10 @@ struct dm_buffer {
 	_Alignas(8) uint8_t bytes[512];
 };
 
+/* Asks for the suspend and the wipe of a map without a name, which there cannot be: 0 where device
+ * mapper says so. A refusal (a sandbox, another version) is found at the start, not at a shred. */
+int dm_check(int fd, struct dm_buffer *buffer);
+
 /* Waits for I/O in flight, but neither flushes nor freezes file systems; new I/O queues up. */
 int dm_suspend(int fd, struct dm_buffer *buffer, const char *name);
 

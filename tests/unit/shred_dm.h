@@ -28,6 +28,7 @@ static sem_t dm_release; /* lets a suspend of "…stalled…" go on */
 static sem_t dm_stalls;	 /* one for each such suspend that began */
 static atomic_bool dm_interrupt_once, dm_late_is_there;
 static atomic_int watchdog_pets;
+static int dm_nameless = ENXIO; /* the answer on a map that is not there */
 
 static inline const struct dm_ioctl *dm_head(unsigned i)
 {
@@ -52,8 +53,8 @@ static inline int dm_fails(int error)
 
 static inline int dm_answer(unsigned long number, struct dm_ioctl *head)
 {
-	if (strstr(head->name, "absent"))
-		return dm_fails(ENXIO);
+	if (strstr(head->name, "absent") || head->name[0] == '\0')
+		return dm_fails(dm_nameless);
 	if (strstr(head->name, "late") && !atomic_exchange(&dm_late_is_there, true))
 		return dm_fails(ENXIO);
 	if (strstr(head->name, "linear") && number == DM_TARGET_MSG)

@@ -121,6 +121,23 @@ static void says_what_it_cannot_destroy(void **state)
 	assert_int_equal(dm_destroy_key(DM_FD, &buffer, "hopeless", 8), -EINVAL);
 }
 
+static void check_takes_no_map_for_an_answer(void **state)
+{
+	assert_int_equal(dm_check(DM_FD, &buffer), 0);
+	assert_int_equal(dm_n_calls, 2);
+	for (unsigned i = 0; i < dm_n_calls; i++)
+		assert_string_equal(dm_head(i)->name, "");
+	assert_true(dm_is_suspend(dm_calls[0].number, dm_head(0)));
+	assert_int_equal(dm_calls[1].number, DM_TARGET_MSG);
+}
+
+static void check_finds_a_refusal(void **state)
+{
+	dm_nameless = EACCES;
+	assert_int_equal(dm_check(DM_FD, &buffer), -EACCES);
+	dm_nameless = ENXIO;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -133,6 +150,8 @@ int main(void)
 		cmocka_unit_test_setup(destroys_by_swap_where_wipe_is_refused, reset),
 		cmocka_unit_test_setup(destroys_by_swap_where_no_table_is_live, reset),
 		cmocka_unit_test_setup(says_what_it_cannot_destroy, reset),
+		cmocka_unit_test_setup(check_takes_no_map_for_an_answer, reset),
+		cmocka_unit_test_setup(check_finds_a_refusal, reset),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
