@@ -141,6 +141,7 @@ struct agent_receipt {
 struct agent_shred {
 	bool begun;		 /* the keeper reported, or was told to begin */
 	bool over;		 /* the keeper has been told that the closing receipt is out */
+	unsigned rest;		 /* enum lease_action: what waits for the keeper's report */
 	uint64_t verdict_ns;	 /* when a signed shred verdict was held; 0 none */
 	enum reason reason;	 /* the keeper's */
 	struct signing_key *key; /* from the beginning of a shred to its closing receipt */
@@ -230,8 +231,9 @@ int keeper_boot_key(struct agent *a, int *ret_fd);
 int keeper_erase_boot_key(struct agent *a);
 int keeper_status_get(struct agent *a, struct keeper_status *ret_status);
 int keeper_shred_dry_run(struct agent *a);
-/* Sent without waiting: the shred does not wait for the agent, nor the agent for the shred. */
-void keeper_shred(struct agent *a, enum reason reason);
+/* Sent without waiting: the shred does not wait for the agent, nor the agent for the shred. False
+ * where none has been asked for: it has begun, or the keeper is gone. */
+bool keeper_shred(struct agent *a, enum reason reason);
 void keeper_receipt_sent(struct agent *a);
 
 /* --- agent_config.c */
@@ -281,6 +283,8 @@ void lease_event(struct agent *a, enum lease_event_type type, const struct token
 		 const uint8_t *token_bytes);
 /* Goes on with the lease of the page: repeats whatever an agent before may not have done. */
 void lease_resume(struct agent *a);
+/* What of a shred has waited until the keeper reports, or had its time to; once. */
+void lease_shred_rest(struct agent *a);
 bool lease_is_admitted(const struct agent *a);
 
 /* --- agent_requests.c */

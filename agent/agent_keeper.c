@@ -84,9 +84,13 @@ static int frame_unasked(struct agent *a)
 		sd_event_source_set_enabled(k->deferred, SD_EVENT_ONESHOT);
 		return 1;
 	}
-	if (k->posted == 0)
-		return 0;
-	k->posted--;
+	/* A shred that was refused: one had begun, whose reports come. One that begins by it is
+	 * answered by those only. */
+	if (k->in.header.type != KEEPER_SHRED || !a->shred.begun) {
+		if (k->posted == 0)
+			return 0;
+		k->posted--;
+	}
 	if (k->in.header.status < 0)
 		log_errno(k->in.header.status, "keeper: request %u", k->in.header.type);
 	return 1;
@@ -147,6 +151,7 @@ static int keeper_call_plain(struct agent *a, uint16_t type, int *ret_fd)
 
 static void keeper_post(struct agent *a, void *frame, uint16_t type, size_t size)
 {
+	bool replied = keeper_reply_size(type) > 0 && type != KEEPER_SHRED;
 	int r;
 
 	if (a->keeper.fd < 0)
@@ -154,7 +159,7 @@ static void keeper_post(struct agent *a, void *frame, uint16_t type, size_t size
 	r = frame_send(a, frame, type, size, clock_boottime_ns() + REPLY_LIMIT_NS);
 	if (r < 0)
 		keeper_lost(a, r);
-	else if (keeper_reply_size(type) > 0)
+	else if (replied)
 		a->keeper.posted++;
 }
 
@@ -327,17 +332,20 @@ int keeper_shred_dry_run(struct agent *a)
 {
 	struct keeper_shred frame = {.reason = REASON_OPERATOR, .dry_run = 1};
 
+	if (a->shred.begun)
+		return -EBUSY;
 	return keeper_call(a, &frame, KEEPER_SHRED, sizeof(frame), NULL);
 }
 
-void keeper_shred(struct agent *a, enum reason reason)
+bool keeper_shred(struct agent *a, enum reason reason)
 {
 	struct keeper_shred frame = {.reason = reason};
 
 	if (a->shred.begun) /* by the keeper itself: it would be told what it knows */
-		return;
+		return false;
 	keeper_post(a, &frame, KEEPER_SHRED, sizeof(frame));
 	a->shred.begun = true;
+	return a->keeper.fd >= 0;
 }
 
 void keeper_receipt_sent(struct agent *a)

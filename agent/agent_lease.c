@@ -15,7 +15,9 @@
  * - after SAVE, before ADMIT or REQUEST: admission is read from the page; the challenge on the page
  *   is sent again.
  * - SHRED goes before all of them: keys wait for no page. An agent killed before it loses a verdict
- *   that the manager gives again, to any request; after it, none follows. */
+ *   that the manager gives again, to any request; after it, none follows. What else there is to do
+ *   of it waits for the keeper's report: the keeper waits for kernel threads, which had to share
+ *   the processors with us and with the journal. */
 #include <errno.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
@@ -24,6 +26,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+
+/* How long the keeper has the machine to itself: keys of disks that work are gone long before. */
+#define SHRED_QUIET_NS (20 * NSEC_PER_MSEC)
 
 static int do_save(struct agent *a)
 {
@@ -115,17 +120,36 @@ static const struct {
  * say of a shred is never held back. */
 static void actions_run(struct agent *a, unsigned actions)
 {
-	if (actions & LEASE_ACTION_SHRED)
-		keeper_shred(a, a->state.lease.reason);
 	for (size_t i = 0; i < ELEMENTSOF(actions_table); i++)
 		if (actions & actions_table[i].action && actions_table[i].run(a) < 0)
 			actions &= LEASE_ACTION_SHRED;
 }
 
+void lease_shred_rest(struct agent *a)
+{
+	unsigned actions = a->shred.rest;
+
+	a->shred.rest = 0;
+	actions_run(a, actions);
+}
+
 static int on_tick(sd_event_source *s, uint64_t usec, void *userdata)
 {
+	lease_shred_rest(userdata);
 	lease_event(userdata, LEASE_EVENT_TICK, NULL, NULL);
 	return 0;
+}
+
+/* Keys first. Where the keeper has begun by itself there is nothing to wait for. */
+static void shred(struct agent *a, unsigned actions)
+{
+	bool asked = keeper_shred(a, a->state.lease.reason);
+
+	a->shred.rest = actions;
+	if (asked)
+		agent_timer(a, &a->tick, clock_boottime_ns() + SHRED_QUIET_NS, on_tick);
+	else
+		lease_shred_rest(a);
 }
 
 void lease_event(struct agent *a, enum lease_event_type type, const struct token *token,
@@ -141,8 +165,13 @@ void lease_event(struct agent *a, enum lease_event_type type, const struct token
 	 * did. */
 	if (token_bytes && !(actions & LEASE_ACTION_REJECT))
 		memcpy(a->state.last_token, token_bytes, sizeof(a->state.last_token));
+	if (actions & LEASE_ACTION_SHRED) {
+		shred(a, actions);
+		return;
+	}
 	actions_run(a, actions);
-	agent_timer(a, &a->tick, lease_next(&a->state.lease), on_tick);
+	if (a->shred.rest == 0)
+		agent_timer(a, &a->tick, lease_next(&a->state.lease), on_tick);
 }
 
 void lease_resume(struct agent *a)
@@ -150,7 +179,7 @@ void lease_resume(struct agent *a)
 	const struct lease *lease = &a->state.lease;
 
 	if (lease->state == LEASE_SHREDDING) {
-		actions_run(a, LEASE_ACTION_SHRED);
+		shred(a, LEASE_ACTION_SHRED);
 		return;
 	}
 	if (lease->number == 0 || lease->state == LEASE_OFF)

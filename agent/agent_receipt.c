@@ -151,6 +151,7 @@ void receipt_report(struct agent *a, const struct keeper_report *report)
 	/* The keeper's own doing: its deadline, its twin, an orderly end. */
 	shred->begun = true;
 	shred->reason = report->reason;
+	lease_shred_rest(a);
 	if (a->state.lease.state < LEASE_SHREDDING)
 		lease_event(a, LEASE_EVENT_FAULT, NULL, NULL);
 	receipt_prepare(a);

@@ -24,13 +24,18 @@ if(EMBERLOCK_TESTS)
 		emberlock_test(${target} ${test} unit)
 	endforeach()
 
-	# agent_restart.c is linked to the files of the agent that it is about, and stubs the others.
+	# agent_*.c are linked to the files of the agent that they are about, and stub the others.
 	add_executable(test_agent_restart ${CMAKE_SOURCE_DIR}/tests/unit/agent_restart.c
 		${CMAKE_SOURCE_DIR}/agent/agent_plan.c ${CMAKE_SOURCE_DIR}/agent/agent_volumes.c
 		${CMAKE_SOURCE_DIR}/agent/agent_text.c)
 	target_include_directories(test_agent_restart PRIVATE ${CMAKE_SOURCE_DIR}/agent)
 	target_link_libraries(test_agent_restart PRIVATE core PkgConfig::SYSTEMD PkgConfig::CMOCKA)
 	emberlock_test(test_agent_restart unit.agent_restart unit)
+	add_executable(test_agent_shred ${CMAKE_SOURCE_DIR}/tests/unit/agent_shred.c
+		${CMAKE_SOURCE_DIR}/agent/agent_lease.c)
+	target_include_directories(test_agent_shred PRIVATE ${CMAKE_SOURCE_DIR}/agent)
+	target_link_libraries(test_agent_shred PRIVATE core PkgConfig::SYSTEMD PkgConfig::CMOCKA)
+	emberlock_test(test_agent_shred unit.agent_shred unit)
 
 	# NAME.sh runs the program NAME without keeper and disks; ctl_agent.c is an agent for it.
 	add_executable(ctl_agent ${CMAKE_SOURCE_DIR}/tests/unit/ctl_agent.c)

@@ -51,7 +51,8 @@ enum keeper_frame {
 	KEEPER_MAP_REMOVE, /* keeper_map (name only): after the map is gone; -ENOENT */
 	KEEPER_DEADLINE,   /* keeper_deadline */
 	KEEPER_ERASE_BOOT_KEY,
-	KEEPER_SHRED,	     /* keeper_shred */
+	KEEPER_SHRED, /* keeper_shred; no reply to one that begins but its reports; -EBUSY where one
+			 has begun */
 	KEEPER_SHRED_REPORT, /* keeper → agent, unasked: keeper_report */
 	KEEPER_RECEIPT_SENT, /* agent → keeper: keeper_receipt_sent; no reply */
 	KEEPER_END,	     /* keeper_end: orderly end; from any root peer */

@@ -157,9 +157,10 @@ static int on_shred(struct keeper *keeper, struct request *request)
 
 	if (shred->reason <= REASON_NONE || shred->reason >= REASON__MAX || shred->dry_run > 1)
 		return -EINVAL;
-	if (!shred->dry_run)
-		keeper_shred(keeper, (enum reason)shred->reason, request->now_ns);
-	return 0;
+	if (shred->dry_run)
+		return 0;
+	keeper_shred(keeper, (enum reason)shred->reason, request->now_ns);
+	return NO_REPLY; /* the report is one: until then the agent need not wake up */
 }
 
 static int on_receipt_sent(struct keeper *keeper, struct request *request)

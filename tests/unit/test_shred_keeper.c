@@ -414,9 +414,12 @@ static void requests_to_shred_and_to_end(void **state)
 	}
 	assert_int_equal(keeper_phase(keeper), PHASE_HOLDING);
 	shred.reason = REASON_CLONE;
-	assert_int_equal(ask(KEEPER_SHRED, &shred, sizeof(shred)), 0);
+	assert_int_equal(send_frame(KEEPER_SHRED, &shred, sizeof(shred)), 0);
+	assert_silence();
 	assert_int_equal(keeper->shared->reason, REASON_CLONE);
 	assert_int_equal(ask(KEEPER_SHRED, &shred, sizeof(shred)), -EBUSY);
+	run_until(SHRED_RECEIPT);
+	receive_report(RECEIPT_KEYS);
 }
 
 static void end_reboots(void **state)
