@@ -166,6 +166,13 @@ class VM(contextlib.AbstractContextManager["VM"]):
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    def spread_processors(self) -> None:
+        """Binds each of its processors to one of the host's. They are threads of QEMU: the host may run both on one of its own while
+        another idles, and each wakes the other some milliseconds late."""
+        own = sorted(os.sched_getaffinity(0))
+        for processor in self.qmp.execute("query-cpus-fast"):
+            os.sched_setaffinity(processor["thread-id"], {own[processor["cpu-index"] % len(own)]})
+
     def kill(self) -> None:
         """Ends QEMU as a power cut does; nothing when it has ended."""
         if self._process and self._process.poll() is None:
