@@ -6,10 +6,9 @@
 #pragma once
 
 #include "core/limits.h"
+#include "manager/dek_blob.h"
 #include "manager/kms/kms.h"
 #include "manager/store.h"
-
-#define KEK_SIZE 32
 
 struct envelope_kek {
 	uint8_t blob[KMS_BLOB_MAX];

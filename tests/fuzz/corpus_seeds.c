@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Writes the seeds of the records' and frames' corpora below the directory named; those of the
+/* Writes the seeds of the records', frames' and blobs' corpora below the directory named; those of the
  * configuration files are written by hand. Run it after a format has changed. */
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +9,7 @@
 #include "base/io.h"
 #include "core/frames.h"
 #include "core/message.h"
+#include "manager/dek_blob.h"
 
 static const char *arg_directory;
 static int failed;
@@ -125,6 +126,27 @@ static void frames(void)
 	seed("frames", "watchdog-event", &event, sizeof(event));
 }
 
+/* Under a KEK of zeros, as the fuzzer has it. */
+static void dek_blobs(void)
+{
+	struct kek_wrapped kek = {.version = 1, .use = "data", .blob = "wrapped", .size = 68};
+	static const uint8_t zeros[KEK_SIZE];
+	struct dek_scratch scratch = {0};
+	uint8_t bytes[DEK_BLOB_MAX];
+	size_t n;
+
+	if (dek_seal(&scratch, zeros, &kek, "w", "", bytes, &n) < 0) {
+		failed = 1;
+		return;
+	}
+	seed("dek_blob", "whole", bytes, n);
+	seed("dek_blob", "cut", bytes, n - 1);
+	bytes[n - 1] ^= 1;
+	seed("dek_blob", "tag", bytes, n);
+	bytes[28] = 0xff;
+	seed("dek_blob", "size", bytes, n);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 2) {
@@ -138,5 +160,6 @@ int main(int argc, char **argv)
 	lease_requests();
 	receipts();
 	frames();
+	dek_blobs();
 	return failed;
 }
