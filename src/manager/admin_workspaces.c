@@ -91,7 +91,7 @@ void admin_workspaces_delete(struct http_request *request)
 	const char *name = request->parameters[0];
 	struct store *store = request->manager->store;
 	struct store_workspace workspace;
-	char message[128];
+	char message[192];
 	int r;
 
 	r = store_workspace_get(store, name, &workspace);
@@ -99,7 +99,9 @@ void admin_workspaces_delete(struct http_request *request)
 		r = store_workspace_delete(store, name);
 	if (r == -EBUSY) {
 		snprintf(message, sizeof(message),
-			 "workspace %.63s: it has VMs, or records of boots", name);
+			 "workspace %.63s: it has VMs, storage nodes, keys of their data, or "
+			 "records of boots",
+			 name);
 		admin_reply_message(request, r, message);
 	} else if (r < 0) {
 		admin_reply_refused(request, r, "workspace", name);

@@ -57,6 +57,17 @@ static const char *const schema[] = {
 	/* Settings of a provider are one JSON object, {} of none. */
 	"ALTER TABLE keys ADD COLUMN settings TEXT NOT NULL DEFAULT '{}';"
 	"ALTER TABLE keys ADD COLUMN proven_by BLOB;",
+
+	/* KEKs of DEKs, as the CMK wrapped them; who may have DEKs, by the hash of their key. */
+	"CREATE TABLE keks (id BLOB PRIMARY KEY, workspace INTEGER NOT NULL REFERENCES workspaces "
+	"(id),"
+	" use TEXT NOT NULL, version INTEGER NOT NULL, wrapped BLOB NOT NULL,"
+	" created_ms INTEGER NOT NULL) STRICT;"
+	"CREATE INDEX keks_of_workspace ON keks (workspace, use, version);"
+	"CREATE TABLE storage_nodes (id INTEGER PRIMARY KEY AUTOINCREMENT,"
+	" workspace INTEGER NOT NULL REFERENCES workspaces (id), name TEXT NOT NULL,"
+	" public_key BLOB NOT NULL UNIQUE, enrolled_ms INTEGER NOT NULL,"
+	" removed_ms INTEGER NOT NULL, UNIQUE (workspace, name)) STRICT;",
 };
 #define SCHEMA_VERSION ((int)ELEMENTSOF(schema))
 

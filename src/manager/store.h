@@ -16,6 +16,7 @@
 
 #include "core/limits.h"
 #include "core/message.h"
+#include "manager/dek_blob.h"
 #include "manager/kms/kms.h"
 
 struct store;
@@ -96,13 +97,54 @@ struct store_workspace {
 int store_workspace_insert(struct store *store, const char *name, int64_t *ret_id);
 int store_workspace_get(struct store *store, const char *name, struct store_workspace *ret);
 int store_workspace_get_by_id(struct store *store, int64_t id, struct store_workspace *ret);
-/* -EBUSY while it has VMs, or records of boots. */
+/* -EBUSY while it has VMs, storage nodes, KEKs of DEKs, or records of boots. */
 int store_workspace_delete(struct store *store, const char *name);
 int store_workspace_bind(struct store *store, int64_t id, int64_t key, const uint8_t *kek,
 			 size_t kek_size, const uint8_t kek_check[static HASH_SIZE]);
 int store_workspace_set_rolled_back(struct store *store, int64_t id, struct sequence shown);
 typedef int (*store_workspace_each)(const struct store_workspace *workspace, void *userdata);
 int store_workspaces(struct store *store, store_workspace_each each, void *userdata);
+
+/* --- KEKs of DEKs --- */
+struct store_kek {
+	int64_t workspace;
+	struct kek_wrapped wrapped;
+	uint64_t created_ms; /* 0: it came back in a blob */
+};
+int store_kek_insert(struct store *store, const struct store_kek *kek);
+int store_kek_get(struct store *store, const uint8_t id[static KEK_ID_SIZE],
+		  struct store_kek *ret_kek);
+/* The one that new DEKs are sealed under: of the highest version. */
+int store_kek_current(struct store *store, int64_t workspace, const char *use,
+		      struct store_kek *ret_kek);
+/* Another wrapping of the same KEK. */
+int store_kek_set_wrapped(struct store *store, const struct kek_wrapped *wrapped);
+typedef int (*store_kek_each)(const struct store_kek *kek, void *userdata);
+int store_keks(struct store *store, int64_t workspace, store_kek_each each, void *userdata);
+
+/* --- storage nodes --- */
+struct store_node {
+	int64_t id;
+	int64_t workspace;
+	char workspace_name[ID_TEXT_MAX + 1];
+	char name[ID_TEXT_MAX + 1];
+	uint8_t public_key[HASH_SIZE]; /* SHA-256 of its SubjectPublicKeyInfo (RFC 5280) */
+	uint64_t enrolled_ms;
+	uint64_t removed_ms; /* 0: enrolled */
+};
+/* A removed node of that name is enrolled anew with the new key; -EEXIST where it is enrolled, or the
+ * key is, or was, another node's. */
+int store_node_enrol(struct store *store, int64_t workspace, const char *name,
+		     const uint8_t public_key[static HASH_SIZE]);
+/* Removed ones too: look at .removed_ms. */
+int store_node_get(struct store *store, const char *workspace, const char *name,
+		   struct store_node *ret_node);
+int store_node_get_by_key(struct store *store, const uint8_t public_key[static HASH_SIZE],
+			  struct store_node *ret_node);
+int store_node_remove(struct store *store, int64_t id);
+typedef int (*store_node_each)(const struct store_node *node, void *userdata);
+/* Only enrolled ones. */
+int store_nodes(struct store *store, store_node_each each, void *userdata);
 
 /* --- VMs --- */
 struct store_vm {

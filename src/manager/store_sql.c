@@ -14,6 +14,10 @@
 #define WORKSPACES                                                                                 \
 	"SELECT w.id, w.name, w.key, k.name, w.kek, w.kek_check, w.created_ms, w.shown_epoch, "    \
 	"w.shown_counter FROM workspaces w LEFT JOIN keys k ON k.id = w.key "
+#define KEKS "SELECT id, workspace, use, version, wrapped, created_ms FROM keks "
+#define NODES                                                                                      \
+	"SELECT n.id, n.workspace, w.name, n.name, n.public_key, n.enrolled_ms, n.removed_ms "     \
+	"FROM storage_nodes n JOIN workspaces w ON w.id = n.workspace "
 #define VMS                                                                                        \
 	"SELECT v.id, v.workspace, w.name, v.name, v.public_key, v.enrolled_ms, v.removed_ms "     \
 	"FROM vms v JOIN workspaces w ON w.id = v.workspace "
@@ -57,6 +61,9 @@ const char *const store_sql[SQL__MAX] = {
 	[SQL_WORKSPACE_FORGET_VMS] =
 		"DELETE FROM vms WHERE removed_ms > 0 AND workspace = (SELECT id FROM workspaces "
 		"WHERE name = ?1) AND NOT EXISTS (SELECT 1 FROM boots b WHERE b.vm = vms.id)",
+	[SQL_WORKSPACE_FORGET_NODES] =
+		"DELETE FROM storage_nodes WHERE removed_ms > 0 AND workspace = (SELECT id FROM "
+		"workspaces WHERE name = ?1)",
 	[SQL_WORKSPACE_DELETE] = "DELETE FROM workspaces WHERE name = ?1",
 	[SQL_WORKSPACE_BIND] =
 		"UPDATE workspaces SET key = ?2, kek = ?3, kek_check = ?4 WHERE id = ?1",
@@ -65,6 +72,22 @@ const char *const store_sql[SQL__MAX] = {
 	[SQL_WORKSPACES_ADOPT] = "UPDATE workspaces SET shown_epoch = 0, shown_counter = 0",
 	[SQL_WORKSPACES_HIGHEST] = "SELECT max(shown_epoch) FROM workspaces",
 	[SQL_WORKSPACES] = WORKSPACES "ORDER BY w.name",
+	[SQL_KEK_INSERT] = "INSERT INTO keks (id, workspace, use, version, wrapped, created_ms) "
+			   "VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+	[SQL_KEK_GET] = KEKS "WHERE id = ?1",
+	[SQL_KEK_CURRENT] = KEKS "WHERE workspace = ?1 AND use = ?2 "
+				 "ORDER BY version DESC, created_ms DESC, id LIMIT 1",
+	[SQL_KEK_SET_WRAPPED] = "UPDATE keks SET wrapped = ?2 WHERE id = ?1",
+	[SQL_KEKS] = KEKS "WHERE workspace = ?1 ORDER BY use, version, id",
+	[SQL_NODE_INSERT] = "INSERT INTO storage_nodes (workspace, name, public_key, enrolled_ms, "
+			    "removed_ms) VALUES (?1, ?2, ?3, ?4, 0)",
+	[SQL_NODE_RENEW] = "UPDATE storage_nodes SET public_key = ?3, enrolled_ms = ?4, "
+			   "removed_ms = 0 WHERE workspace = ?1 AND name = ?2 AND removed_ms > 0",
+	[SQL_NODE_GET] = NODES "WHERE w.name = ?1 AND n.name = ?2",
+	[SQL_NODE_GET_BY_KEY] = NODES "WHERE n.public_key = ?1",
+	[SQL_NODE_REMOVE] =
+		"UPDATE storage_nodes SET removed_ms = ?2 WHERE id = ?1 AND removed_ms = 0",
+	[SQL_NODES] = NODES "WHERE n.removed_ms = 0 ORDER BY w.name, n.name",
 	[SQL_VM_INSERT] = "INSERT INTO vms (workspace, name, public_key, enrolled_ms, removed_ms) "
 			  "VALUES (?1, ?2, ?3, ?4, 0)",
 	[SQL_VM_RENEW] = "UPDATE vms SET public_key = ?3, enrolled_ms = ?4, removed_ms = 0 "

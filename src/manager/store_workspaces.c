@@ -2,6 +2,7 @@
 /* Workspaces and their VMs in the store. */
 #include <errno.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "manager/store_sql.h"
 
@@ -72,19 +73,21 @@ int store_workspace_get_by_id(struct store *store, int64_t id, struct store_work
 
 int store_workspace_delete(struct store *store, const char *name)
 {
-	sqlite3_stmt *forget = sql_statement(store, SQL_WORKSPACE_FORGET_VMS);
-	sqlite3_stmt *statement = sql_statement(store, SQL_WORKSPACE_DELETE);
-	int r;
+	static const enum store_statement steps[] = {
+		SQL_WORKSPACE_FORGET_VMS, SQL_WORKSPACE_FORGET_NODES, SQL_WORKSPACE_DELETE};
+	int r = 0;
 
-	if (!forget || !statement)
-		return -EIO;
-	sql_bind_text(forget, 1, name);
-	r = sql_write(store, forget);
-	if (r < 0)
-		return r;
-	sql_bind_text(statement, 1, name);
-	r = sql_write(store, statement);
-	return r == 0 ? -ENOENT : r < 0 ? r : 0;
+	for (size_t i = 0; i < ELEMENTSOF(steps); i++) {
+		sqlite3_stmt *statement = sql_statement(store, steps[i]);
+
+		if (!statement)
+			return -EIO;
+		sql_bind_text(statement, 1, name);
+		r = sql_write(store, statement);
+		if (r < 0)
+			return r;
+	}
+	return r == 0 ? -ENOENT : 0;
 }
 
 int store_workspace_bind(struct store *store, int64_t id, int64_t key, const uint8_t *kek,

@@ -321,6 +321,126 @@ static void test_vms(void **state)
 	assert_int_equal(store_workspace_delete(store, "w"), 0);
 }
 
+static struct store_kek make_kek(int64_t workspace, const char *use, uint32_t version, uint8_t mark)
+{
+	struct store_kek kek = {.workspace = workspace, .created_ms = mark};
+
+	memset(kek.wrapped.id, mark, KEK_ID_SIZE);
+	kek.wrapped.version = version;
+	strcpy(kek.wrapped.use, use);
+	memset(kek.wrapped.blob, mark, mark);
+	kek.wrapped.size = mark;
+	return kek;
+}
+
+static void assert_kek(const struct store_kek *got, const struct store_kek *expected)
+{
+	assert_int_equal(got->workspace, expected->workspace);
+	assert_int_equal(got->created_ms, expected->created_ms);
+	assert_memory_equal(got->wrapped.id, expected->wrapped.id, KEK_ID_SIZE);
+	assert_int_equal(got->wrapped.version, expected->wrapped.version);
+	assert_string_equal(got->wrapped.use, expected->wrapped.use);
+	assert_int_equal(got->wrapped.size, expected->wrapped.size);
+	assert_memory_equal(got->wrapped.blob, expected->wrapped.blob, KEK_WRAPPED_MAX);
+}
+
+static int append_id(const struct store_kek *kek, void *userdata)
+{
+	char *text = userdata;
+
+	text[strlen(text)] = (char)kek->wrapped.id[0];
+	return 0;
+}
+
+static void test_keks(void **state)
+{
+	struct store *store = *state;
+	struct store_kek kek, got;
+	char ids[8] = "";
+	int64_t w, v;
+
+	assert_int_equal(store_workspace_insert(store, "w", &w), 0);
+	assert_int_equal(store_workspace_insert(store, "v", &v), 0);
+	assert_int_equal(store_kek_current(store, w, "data", &got), -ENOENT);
+	kek = make_kek(w, "data", 2, 'b');
+	assert_int_equal(store_kek_insert(store, &kek), 0);
+	assert_int_equal(store_kek_insert(store, &kek), -EEXIST);
+	kek = make_kek(w, "data", 1, 'a');
+	assert_int_equal(store_kek_insert(store, &kek), 0);
+	kek = make_kek(w, "wal", 7, 'c');
+	assert_int_equal(store_kek_insert(store, &kek), 0);
+	kek = make_kek(v, "data", 9, 'd');
+	assert_int_equal(store_kek_insert(store, &kek), 0);
+	kek = make_kek(77, "data", 1, 'e');
+	assert_int_equal(store_kek_insert(store, &kek), -EBUSY); /* no such workspace */
+	assert_int_equal(store_commit(store), 0);
+	store = reopen(state);
+	kek = make_kek(w, "data", 2, 'b');
+	assert_int_equal(store_kek_current(store, w, "data", &got), 0);
+	assert_kek(&got, &kek);
+	memset(kek.wrapped.blob, 'x', kek.wrapped.size = 200);
+	assert_int_equal(store_kek_set_wrapped(store, &kek.wrapped), 0);
+	assert_int_equal(store_kek_get(store, kek.wrapped.id, &got), 0);
+	assert_kek(&got, &kek);
+	kek.wrapped.id[0] = 'z';
+	assert_int_equal(store_kek_get(store, kek.wrapped.id, &got), -ENOENT);
+	assert_int_equal(store_kek_set_wrapped(store, &kek.wrapped), -ENOENT);
+	assert_int_equal(store_keks(store, w, append_id, ids), 0);
+	assert_string_equal(ids, "abc");
+	assert_int_equal(store_workspace_delete(store, "v"), -EBUSY);
+}
+
+static int append_node(const struct store_node *node, void *userdata)
+{
+	char *text = userdata;
+
+	text[strlen(text)] = node->name[0];
+	return 0;
+}
+
+static void test_nodes(void **state)
+{
+	struct store *store = *state;
+	uint8_t key[HASH_SIZE], other[HASH_SIZE];
+	struct store_node node;
+	char names[8] = "";
+	int64_t w, v;
+
+	memset(key, 1, sizeof(key));
+	memset(other, 2, sizeof(other));
+	assert_int_equal(store_workspace_insert(store, "w", &w), 0);
+	assert_int_equal(store_workspace_insert(store, "v", &v), 0);
+	assert_int_equal(store_node_enrol(store, w, "n", key), 0);
+	assert_int_equal(store_node_enrol(store, w, "n", other), -EEXIST);
+	assert_int_equal(store_node_enrol(store, v, "m", key), -EEXIST);
+	assert_int_equal(store_node_enrol(store, 77, "m", other), -EBUSY);
+	assert_int_equal(store_node_get_by_key(store, key, &node), 0);
+	assert_string_equal(node.workspace_name, "w");
+	assert_string_equal(node.name, "n");
+	assert_int_equal(node.workspace, w);
+	assert_int_equal(node.removed_ms, 0);
+	assert_int_equal(store_node_get_by_key(store, other, &node), -ENOENT);
+	assert_int_equal(store_workspace_delete(store, "w"), -EBUSY);
+	assert_int_equal(store_node_enrol(store, v, "o", other), 0);
+	assert_int_equal(store_nodes(store, append_node, names), 0);
+	assert_string_equal(names, "on"); /* by workspace */
+	assert_int_equal(store_node_get(store, "w", "n", &node), 0);
+	assert_int_equal(store_node_remove(store, node.id), 0);
+	assert_int_equal(store_node_remove(store, node.id), -ENOENT);
+	assert_int_equal(store_node_get_by_key(store, key, &node), 0);
+	assert_true(node.removed_ms > 0);
+	/* A key that was a node's does not become another's. */
+	assert_int_equal(store_node_enrol(store, v, "m", key), -EEXIST);
+	memset(other, 3, sizeof(other));
+	assert_int_equal(store_node_enrol(store, w, "n", other), 0);
+	assert_int_equal(store_node_get(store, "w", "n", &node), 0);
+	assert_memory_equal(node.public_key, other, sizeof(other));
+	assert_int_equal(node.removed_ms, 0);
+	assert_int_equal(store_node_remove(store, node.id), 0);
+	assert_int_equal(store_workspace_delete(store, "w"), 0);
+	assert_int_equal(store_node_get(store, "w", "n", &node), -ENOENT);
+}
+
 static void test_boots(void **state)
 {
 	struct store *store = *state;
@@ -538,13 +658,22 @@ int main(void)
 {
 #define STORE_TEST(f) cmocka_unit_test_setup_teardown(f, fresh, done)
 	const struct CMUnitTest tests[] = {
-		STORE_TEST(test_mode_and_epoch),  STORE_TEST(test_newer_schema),
-		STORE_TEST(test_machine_boot),	  STORE_TEST(test_keys),
-		cmocka_unit_test(test_key_check), STORE_TEST(test_workspaces),
-		STORE_TEST(test_adopt),		  STORE_TEST(test_vms),
-		STORE_TEST(test_boots),		  STORE_TEST(test_ends),
-		STORE_TEST(test_receipts),	  STORE_TEST(test_transactions),
-		STORE_TEST(test_failed_commits),  STORE_TEST(test_signing_keys),
+		STORE_TEST(test_mode_and_epoch),
+		STORE_TEST(test_newer_schema),
+		STORE_TEST(test_machine_boot),
+		STORE_TEST(test_keys),
+		cmocka_unit_test(test_key_check),
+		STORE_TEST(test_workspaces),
+		STORE_TEST(test_keks),
+		STORE_TEST(test_nodes),
+		STORE_TEST(test_adopt),
+		STORE_TEST(test_vms),
+		STORE_TEST(test_boots),
+		STORE_TEST(test_ends),
+		STORE_TEST(test_receipts),
+		STORE_TEST(test_transactions),
+		STORE_TEST(test_failed_commits),
+		STORE_TEST(test_signing_keys),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);
