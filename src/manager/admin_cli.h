@@ -46,6 +46,7 @@ struct admin_call {
 extern const struct admin_command admin_key_commands[];
 extern const struct admin_command admin_workspace_commands[];
 extern const struct admin_command admin_vm_commands[];
+extern const struct admin_command admin_storage_commands[];
 extern const struct admin_command admin_receipt_commands[];
 extern const struct admin_command admin_signing_commands[];
 extern const struct admin_command admin_file_kms_commands[];

@@ -30,6 +30,10 @@ void admin_boots_confirm(struct http_request *request);
 void admin_fleet(struct http_request *request);
 void admin_metrics(struct http_request *request);
 
+void admin_nodes_list(struct http_request *request);
+void admin_nodes_enrol(struct http_request *request);
+void admin_nodes_remove(struct http_request *request);
+
 void admin_receipts_list(struct http_request *request);
 void admin_receipts_get(struct http_request *request);
 

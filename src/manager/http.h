@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/limits.h"
+
 struct manager;
 
 enum http_method { HTTP_GET, HTTP_POST, HTTP_PUT, HTTP_DELETE, HTTP_METHOD__MAX };
@@ -20,6 +22,7 @@ enum http_role {
 	ROLE_VM = 1 << 0,		 /* anybody on the first listener */
 	ROLE_KEY_ADMINISTRATOR = 1 << 1, /* OU=key-administrator on the second one */
 	ROLE_OPERATOR = 1 << 2,		 /* OU=operator on the second one */
+	ROLE_STORAGE_NODE = 1 << 3, /* anybody on the third one: whose .client_key is, is asked */
 };
 #define ROLE_ANY_ADMIN (ROLE_KEY_ADMINISTRATOR | ROLE_OPERATOR)
 
@@ -31,7 +34,8 @@ enum http_role {
 struct http_request {
 	struct manager *manager;
 	unsigned role; /* one bit of enum http_role */
-	char peer[64]; /* CN of the client's certificate; "" on the first listener */
+	char peer[64]; /* CN of the administrator's certificate; "" on the other listeners */
+	uint8_t client_key[HASH_SIZE]; /* third listener: SHA-256 of the client's public key */
 	enum http_method method;
 	char path[HTTP_PATH_SIZE]; /* without the query */
 	const char *query; /* what follows '?', inside path's buffer; "" where there is none */

@@ -7,6 +7,7 @@
 #include <systemd/sd-event.h>
 
 #include "manager/http.h"
+#include "manager/tls.h"
 
 #define HTTP_STREAMS_MAX      16     /* of one connection at once */
 #define HTTP_HEADERS_MAX      8192   /* names, values and 32 for each, as RFC 9113 counts */
@@ -23,9 +24,9 @@
 struct http_server_options {
 	struct manager *manager;
 	sd_event *event;
-	const char *address; /* "127.0.0.1:8443", "[::1]:0" */
-	SSL_CTX *tls;	     /* a reference is taken */
-	bool mutual;	     /* the role is the client certificate's; else ROLE_VM */
+	const char *address;	  /* "127.0.0.1:8443", "[::1]:0" */
+	SSL_CTX *tls;		  /* a reference is taken */
+	enum tls_clients clients; /* decides the role */
 	const struct http_route *routes;
 	size_t n_routes;
 	unsigned max_connections;

@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "keys/sign.h"
 #include "manager/http_session.h"
 #include "manager/manager.h"
 #include "manager/pki.h"
@@ -43,17 +44,33 @@ static int tls_result(struct http_session *session, int r)
 	}
 }
 
+static int set_client_key(struct http_session *session, X509 *certificate)
+{
+	uint8_t *der = NULL;
+	int n = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der), r;
+
+	if (n <= 0)
+		return -EACCES;
+	session->role = ROLE_STORAGE_NODE;
+	r = sha256(der, (size_t)n, session->client_key);
+	OPENSSL_free(der);
+	return r;
+}
+
 static int set_peer(struct http_session *session)
 {
+	enum tls_clients clients = session->server->options.clients;
 	X509 *certificate;
 
-	if (!session->server->options.mutual) {
+	if (clients == TLS_CLIENTS_NONE) {
 		session->role = ROLE_VM;
 		return 0;
 	}
 	certificate = SSL_get0_peer_certificate(session->tls);
 	if (!certificate || SSL_get_verify_result(session->tls) != X509_V_OK)
 		return -EACCES;
+	if (clients == TLS_CLIENTS_KEY)
+		return set_client_key(session, certificate);
 	switch (pki_certificate_role(certificate)) {
 	case PKI_ROLE_KEY_ADMINISTRATOR:
 		session->role = ROLE_KEY_ADMINISTRATOR;
@@ -116,7 +133,7 @@ static int handshake(struct http_session *session)
 	r = set_peer(session);
 	if (r < 0)
 		return r;
-	if (session->server->options.mutual)
+	if (session->server->options.clients == TLS_CLIENTS_ADMIN)
 		http_session_known(session);
 	session->open = true;
 	session->received_ms = session->idle_ms = now_ms();

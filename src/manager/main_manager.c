@@ -27,7 +27,8 @@
 static const char *arg_state = "/var/lib/emberlock";
 static const char *arg_listen = "127.0.0.1:8443";
 static const char *arg_admin_listen = "127.0.0.1:8444";
-static const char *arg_advertise;
+static const char *arg_storage_listen;
+static const char *arg_advertise, *arg_storage_advertise;
 static const char *arg_sans[SANS_MAX];
 static size_t arg_n_sans;
 
@@ -38,7 +39,10 @@ static int help(void)
 	       "  --state DIR                 where everything is kept (default %s)\n"
 	       "  --listen ADDRESS:PORT       for VMs (default %s)\n"
 	       "  --admin-listen ADDRESS:PORT for the admin API (default %s)\n"
+	       "  --storage-listen ADDRESS:PORT for storage nodes (default: not served)\n"
 	       "  --advertise URL             what VMs are told (default https:// and --listen)\n"
+	       "  --storage-advertise URL     what storage nodes are told (default https:// and\n"
+	       "                              --storage-listen)\n"
 	       "  --san NAME-OR-ADDRESS       of the server's certificate; may be given often\n"
 	       "  --help, --version\n",
 	       arg_state, arg_listen, arg_admin_listen);
@@ -57,7 +61,9 @@ static int parse_arguments(int argc, char **argv)
 		OPTION_STATE = 256,
 		OPTION_LISTEN,
 		OPTION_ADMIN,
+		OPTION_STORAGE,
 		OPTION_URL,
+		OPTION_STORAGE_URL,
 		OPTION_SAN,
 		OPTION_VERSION
 	};
@@ -65,7 +71,9 @@ static int parse_arguments(int argc, char **argv)
 		{"state", required_argument, NULL, OPTION_STATE},
 		{"listen", required_argument, NULL, OPTION_LISTEN},
 		{"admin-listen", required_argument, NULL, OPTION_ADMIN},
+		{"storage-listen", required_argument, NULL, OPTION_STORAGE},
 		{"advertise", required_argument, NULL, OPTION_URL},
+		{"storage-advertise", required_argument, NULL, OPTION_STORAGE_URL},
 		{"san", required_argument, NULL, OPTION_SAN},
 		{"version", no_argument, NULL, OPTION_VERSION},
 		{"help", no_argument, NULL, 'h'},
@@ -89,8 +97,14 @@ static int parse_arguments(int argc, char **argv)
 		case OPTION_ADMIN:
 			arg_admin_listen = optarg;
 			break;
+		case OPTION_STORAGE:
+			arg_storage_listen = optarg;
+			break;
 		case OPTION_URL:
 			arg_advertise = optarg;
+			break;
+		case OPTION_STORAGE_URL:
+			arg_storage_advertise = optarg;
 			break;
 		case OPTION_SAN:
 			if (arg_n_sans == SANS_MAX)
@@ -109,6 +123,12 @@ static int parse_arguments(int argc, char **argv)
 			  arg_listen);
 		return -EINVAL;
 	}
+	if (arg_storage_listen && is_wildcard(arg_storage_listen) && !arg_storage_advertise) {
+		log_error("--storage-listen %s: storage nodes cannot be told that address; "
+			  "--storage-advertise says what they are told",
+			  arg_storage_listen);
+		return -EINVAL;
+	}
 	return 1;
 }
 
@@ -125,8 +145,8 @@ static void url_of(const char *address, char url[static 128])
 /* 1 where the server's certificate is new. */
 static int ensure_pki(void)
 {
-	char admin_url[128], url[128], error[256];
-	const struct pki_options options = {
+	char admin_url[128], url[128], storage_url[128], error[256];
+	struct pki_options options = {
 		.state_dir = arg_state,
 		.sans = arg_sans,
 		.n_sans = arg_n_sans,
@@ -137,6 +157,10 @@ static int ensure_pki(void)
 
 	url_of(arg_admin_listen, admin_url);
 	url_of(arg_listen, url);
+	if (arg_storage_listen) {
+		url_of(arg_storage_listen, storage_url);
+		options.storage_url = arg_storage_advertise ? arg_storage_advertise : storage_url;
+	}
 	r = pki_ensure(&options, (int64_t)clock_realtime_s(), error);
 	if (r < 0)
 		log_error("%s", error);
@@ -218,11 +242,13 @@ static void cleanup_manager(struct manager **manager)
 
 static void say_ready(const struct manager *manager)
 {
-	char vm[64], admin[64];
+	char vm[64], admin[64], storage[64];
 
-	manager_address(manager, false, vm);
-	manager_address(manager, true, admin);
-	printf("ready: VMs on https://%s, administration on https://%s, state in %s\n", vm, admin,
+	manager_address(manager, LISTENER_VM, vm);
+	manager_address(manager, LISTENER_ADMIN, admin);
+	manager_address(manager, LISTENER_STORAGE, storage);
+	printf("ready: VMs on https://%s, administration on https://%s, %s%s%sstate in %s\n", vm,
+	       admin, *storage ? "storage nodes on https://" : "", storage, *storage ? ", " : "",
 	       arg_state);
 	fflush(stdout);
 	sd_notifyf(0, "READY=1\nSTATUS=VMs on %s, administration on %s", vm, admin);
@@ -236,6 +262,7 @@ static int run(void)
 		.state = arg_state,
 		.listen = arg_listen,
 		.admin_listen = arg_admin_listen,
+		.storage_listen = arg_storage_listen,
 		.admin_routes = admin_routes,
 		.n_admin_routes = admin_routes_n,
 	};

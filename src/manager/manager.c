@@ -21,6 +21,7 @@
 #include "manager/leases.h"
 #include "manager/metrics.h"
 #include "manager/prober.h"
+#include "manager/routes_storage.h"
 #include "manager/routes_vm.h"
 #include "manager/signing.h"
 #include "manager/tls.h"
@@ -141,7 +142,7 @@ static int add_parts(struct manager *manager, const struct manager_options *opti
 	return r < 0 ? r : prober_new(manager, &manager->prober);
 }
 
-/* What two listeners may hold without running out of descriptors, and not more than was asked. */
+/* What the listeners may hold without running out of descriptors, and not more than was asked. */
 static unsigned connections_max(unsigned asked)
 {
 	struct rlimit limit;
@@ -150,28 +151,47 @@ static unsigned connections_max(unsigned asked)
 	if (asked == 0)
 		asked = HTTP_CONNECTIONS_MAX;
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-		share = limit.rlim_cur > FILES_KEPT ? (limit.rlim_cur - FILES_KEPT) / 2 : 1;
+		share = limit.rlim_cur > FILES_KEPT ? (limit.rlim_cur - FILES_KEPT) / LISTENER__MAX
+						    : 1;
 	return share < asked ? (unsigned)share : asked;
 }
 
-static int add_server(struct manager *manager, const struct manager_options *options, bool admin,
-		      struct http_server **ret_server)
+static const enum tls_clients clients_of[LISTENER__MAX] = {
+	[LISTENER_VM] = TLS_CLIENTS_NONE,
+	[LISTENER_ADMIN] = TLS_CLIENTS_ADMIN,
+	[LISTENER_STORAGE] = TLS_CLIENTS_KEY,
+};
+
+static int add_server(struct manager *manager, const struct manager_options *options,
+		      enum manager_listener listener)
 {
+	const struct {
+		const char *address;
+		const struct http_route *routes;
+		size_t n_routes;
+	} table[LISTENER__MAX] = {
+		[LISTENER_VM] = {options->listen, vm_routes, vm_routes_n},
+		[LISTENER_ADMIN] = {options->admin_listen, options->admin_routes,
+				    options->n_admin_routes},
+		[LISTENER_STORAGE] = {options->storage_listen, storage_routes, storage_routes_n},
+	};
 	struct http_server_options server = {
 		.manager = manager,
 		.event = manager->event,
-		.address = admin ? options->admin_listen : options->listen,
-		.mutual = admin,
-		.routes = admin ? options->admin_routes : vm_routes,
-		.n_routes = admin ? options->n_admin_routes : vm_routes_n,
+		.address = table[listener].address,
+		.clients = clients_of[listener],
+		.routes = table[listener].routes,
+		.n_routes = table[listener].n_routes,
 		.max_connections = connections_max(options->max_connections),
 	};
 	int r;
 
-	r = tls_context_new(manager->state, admin, &server.tls);
+	if (!server.address)
+		return 0;
+	r = tls_context_new(manager->state, server.clients, &server.tls);
 	if (r < 0)
 		return r;
-	r = http_server_new(&server, ret_server);
+	r = http_server_new(&server, &manager->servers[listener]);
 	SSL_CTX_free(server.tls);
 	return r;
 }
@@ -192,10 +212,8 @@ int manager_new(sd_event *event, const struct manager_options *options,
 	manager->lock = -1;
 	manager->event = sd_event_ref(event);
 	r = add_parts(manager, options);
-	if (r == 0)
-		r = add_server(manager, options, false, &manager->vm_server);
-	if (r == 0)
-		r = add_server(manager, options, true, &manager->admin_server);
+	for (int i = 0; r == 0 && i < LISTENER__MAX; i++)
+		r = add_server(manager, options, (enum manager_listener)i);
 	if (r < 0)
 		return r;
 	*ret_manager = TAKE_PTR(manager);
@@ -208,8 +226,8 @@ struct manager *manager_free(struct manager *manager)
 		return NULL;
 	if (manager->store)
 		turn(manager);
-	http_server_free(manager->vm_server);
-	http_server_free(manager->admin_server);
+	for (int i = 0; i < LISTENER__MAX; i++)
+		http_server_free(manager->servers[i]);
 	kms_pool_free(manager->kms);
 	prober_free(manager->prober);
 	leases_free(manager->leases);
@@ -225,23 +243,23 @@ struct manager *manager_free(struct manager *manager)
 
 int manager_reload_tls(struct manager *manager)
 {
-	SSL_CTX *vm, *admin;
-	int r;
+	SSL_CTX *contexts[LISTENER__MAX] = {NULL};
+	int r = 0;
 
-	r = tls_context_new(manager->state, false, &vm);
-	if (r < 0)
-		return r;
-	r = tls_context_new(manager->state, true, &admin);
-	if (r == 0) {
-		http_server_set_tls(manager->vm_server, vm);
-		http_server_set_tls(manager->admin_server, admin);
-		SSL_CTX_free(admin);
+	for (int i = 0; r == 0 && i < LISTENER__MAX; i++)
+		r = tls_context_new(manager->state, clients_of[i], &contexts[i]);
+	for (int i = 0; i < LISTENER__MAX; i++) {
+		if (r == 0 && manager->servers[i])
+			http_server_set_tls(manager->servers[i], contexts[i]);
+		SSL_CTX_free(contexts[i]);
 	}
-	SSL_CTX_free(vm);
 	return r;
 }
 
-void manager_address(const struct manager *manager, bool admin, char text[static 64])
+void manager_address(const struct manager *manager, enum manager_listener listener,
+		     char text[static 64])
 {
-	http_server_address(admin ? manager->admin_server : manager->vm_server, text);
+	*text = '\0';
+	if (manager->servers[listener])
+		http_server_address(manager->servers[listener], text);
 }

@@ -3,6 +3,7 @@
  *
  *	http_server (VM) ──▶ routes_vm ──▶ lease_engine (pure) ──▶ leases ──▶ store ──▶ reply
  *	http_server (admin) ▶ admin_routes ▶ operations below ───▶ store
+ *	http_server (storage) ▶ routes_storage ▶ deks ─▶ keks ───▶ store, kms pool
  *	prober ──▶ kms pool ──▶ evidence, revocation ──▶ parked requests answered at once
  */
 #pragma once
@@ -24,12 +25,15 @@ struct prober;
 struct signing;
 struct metrics;
 
+enum manager_listener { LISTENER_VM, LISTENER_ADMIN, LISTENER_STORAGE, LISTENER__MAX };
+
 struct manager_options {
 	const char *state;  /* directory; manager.db, signing.key and the PKI files lie in it */
 	const char *listen; /* "127.0.0.1:8443"; port 0: the kernel chooses */
 	const char *admin_listen;
-	unsigned max_connections; /* a listener; 0: 16,384 */
-	unsigned kms_workers;	  /* 0: 8 */
+	const char *storage_listen; /* NULL: storage nodes are not served */
+	unsigned max_connections;   /* a listener; 0: 16,384 */
+	unsigned kms_workers;	    /* 0: 8 */
 	const struct http_route *admin_routes;
 	size_t n_admin_routes;
 };
@@ -42,8 +46,8 @@ struct manager {
 	struct leases *leases;
 	struct prober *prober;
 	struct metrics *metrics;
-	struct http_server *vm_server, *admin_server;
-	sd_event_source *turn;	      /* commits, then lets the replies go */
+	struct http_server *servers[LISTENER__MAX]; /* NULL: not asked for */
+	sd_event_source *turn;			    /* commits, then lets the replies go */
 	uint64_t turn_ms;	      /* since when it is due; CLOCK_BOOTTIME, 0: it is not */
 	struct http_stream *finished; /* replies that wait for the commit */
 	unsigned n_finished;
@@ -62,8 +66,9 @@ void manager_turn_due(struct manager *manager);
 void manager_turn_bound(struct manager *manager);
 /* Loads server.pem and the rest again, for new connections. */
 int manager_reload_tls(struct manager *manager);
-/* "127.0.0.1:PORT" of a listener, as bound. */
-void manager_address(const struct manager *manager, bool admin, char text[static 64]);
+/* "127.0.0.1:PORT" of a listener, as bound; "" where it was not asked for. */
+void manager_address(const struct manager *manager, enum manager_listener listener,
+		     char text[static 64]);
 
 /* --- operations of the admin API ---
  * Those with DONE talk to the KMS: they return at once, and DONE runs later in the loop, exactly

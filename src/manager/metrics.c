@@ -60,7 +60,7 @@ int metrics_text(struct manager *manager, char **ret_text)
 			manager->metrics->counts[i]);
 	gauge(out, "parked", "Requests that wait.", leases_parked(manager->leases));
 	gauge(out, "connections", "Connections of VMs.",
-	      http_server_connections(manager->vm_server));
+	      http_server_connections(manager->servers[LISTENER_VM]));
 	gauge(out, "epoch", "Epoch of the store.", store_epoch(manager->store));
 	if (fclose(out) != 0) {
 		free(text);

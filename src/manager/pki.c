@@ -346,7 +346,10 @@ static int ensure_identity(struct pki_run *run, enum pki_role role, const struct
 	r = save_line(run, directory, "url", run->options->admin_url);
 	if (r < 0)
 		return r;
-	return save_line(run, directory, "manager-url", run->options->manager_url);
+	r = save_line(run, directory, "manager-url", run->options->manager_url);
+	if (r < 0 || !run->options->storage_url)
+		return r;
+	return save_line(run, directory, "storage-url", run->options->storage_url);
 }
 
 static int ensure_all(struct pki_run *run)

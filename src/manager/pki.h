@@ -5,8 +5,8 @@
  *	server.pem server.key		both listeners', issued by it
  *	admin-ca.pem admin-ca.key	the authority the admin listener trusts
  *	identities/ROLE/		cert.pem key.pem (a client of ROLE), ca.pem (a copy of the
- *					first), url, manager-url: what emberlock-admin
- *					--identity takes
+ *					first), url, manager-url, storage-url: what
+ *					emberlock-admin --identity takes
  *
  * All ECDSA P-256. Authorities last 20 years and are renewed over the same key, so that a copy of
  * the old one still verifies; the others last 397 days and get a new key. A certificate is renewed
@@ -33,6 +33,8 @@ struct pki_options {
 	/* Into identities/ROLE/url and .../manager-url: where emberlock-admin finds the admin
 	 * listener, and what `vm enrol` tells VMs. */
 	const char *admin_url, *manager_url;
+	/* .../storage-url: what `storage-node enrol` tells storage nodes. NULL: no such file. */
+	const char *storage_url;
 };
 
 /* Makes what is missing under the state directory and renews what is about to expire or lacks a

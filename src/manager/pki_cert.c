@@ -42,7 +42,7 @@ int pki_key_new(EVP_PKEY **ret_key)
 
 int64_t pki_lifetime_s(enum pki_kind kind)
 {
-	return kind == PKI_AUTHORITY ? 20 * 365 * DAY_S : 397 * DAY_S;
+	return kind == PKI_AUTHORITY || kind == PKI_NODE ? 20 * 365 * DAY_S : 397 * DAY_S;
 }
 
 static int set_serial(X509 *certificate)
@@ -136,16 +136,18 @@ static int add_extensions(X509 *certificate, X509 *issuer, const struct pki_subj
 {
 	static const struct {
 		int nid;
-		const char *value[3]; /* by kind; NULL: without */
+		const char *value[4]; /* by kind; NULL: without */
 	} table[] = {
 		{NID_basic_constraints,
-		 {"critical,CA:TRUE,pathlen:0", "critical,CA:FALSE", "critical,CA:FALSE"}},
+		 {"critical,CA:TRUE,pathlen:0", "critical,CA:FALSE", "critical,CA:FALSE",
+		  "critical,CA:FALSE"}},
 		{NID_key_usage,
 		 {"critical,keyCertSign,cRLSign", "critical,digitalSignature",
-		  "critical,digitalSignature"}},
-		{NID_ext_key_usage, {NULL, "serverAuth", "clientAuth"}},
-		{NID_subject_key_identifier, {"hash", "hash", "hash"}},
-		{NID_authority_key_identifier, {"keyid:always", "keyid:always", "keyid:always"}},
+		  "critical,digitalSignature", "critical,digitalSignature"}},
+		{NID_ext_key_usage, {NULL, "serverAuth", "clientAuth", "clientAuth"}},
+		{NID_subject_key_identifier, {"hash", "hash", "hash", "hash"}},
+		{NID_authority_key_identifier,
+		 {"keyid:always", "keyid:always", "keyid:always", "keyid:always"}},
 	};
 	X509V3_CTX context;
 	int r;

@@ -8,7 +8,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum pki_kind { PKI_AUTHORITY, PKI_SERVER, PKI_CLIENT };
+enum pki_kind {
+	PKI_AUTHORITY,
+	PKI_SERVER,
+	PKI_CLIENT,
+	PKI_NODE, /* signs itself; a storage node is known by its key alone */
+};
 
 struct pki_subject {
 	enum pki_kind kind;
@@ -22,8 +27,8 @@ struct pki_subject {
 int pki_key_new(EVP_PKEY **ret_key);
 
 /* Certifies KEY as SUBJECT, with a random serial number, valid from a day before NOW (seconds since
- * 1970; the day is for clocks that are slow) until pki_lifetime_s(kind) after it. ISSUER NULL: an
- * authority signs itself with ISSUER_KEY. 0, -EINVAL where a name is no host name or address, -EIO.
+ * 1970; the day is for clocks that are slow) until pki_lifetime_s(kind) after it. ISSUER NULL: it
+ * signs itself with ISSUER_KEY. 0, -EINVAL where a name is no host name or address, -EIO.
  */
 int pki_certify(const struct pki_subject *subject, EVP_PKEY *key, X509 *issuer,
 		EVP_PKEY *issuer_key, int64_t now, X509 **ret_certificate);

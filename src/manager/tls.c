@@ -71,7 +71,31 @@ static int require_client(SSL_CTX *context, const char *state_dir)
 	return 0;
 }
 
-int tls_context_new(const char *state_dir, bool mutual, SSL_CTX **ret_context)
+/* Who issued the certificate does not matter, nor when: the key counts, and that the client has it is
+ * proven by the handshake (RFC 8446, 4.4.3). */
+static int accept_certificate(X509_STORE_CTX *context, void *userdata)
+{
+	X509_STORE_CTX_set_error(context, X509_V_OK);
+	return 1;
+}
+
+static int require(SSL_CTX *context, const char *state_dir, enum tls_clients clients)
+{
+	switch (clients) {
+	case TLS_CLIENTS_NONE:
+		return 0;
+	case TLS_CLIENTS_ADMIN:
+		return require_client(context, state_dir);
+	case TLS_CLIENTS_KEY:
+		SSL_CTX_set_cert_verify_callback(context, accept_certificate, NULL);
+		SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
+				   NULL);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+int tls_context_new(const char *state_dir, enum tls_clients clients, SSL_CTX **ret_context)
 {
 	_cleanup_(free_context) SSL_CTX *context = SSL_CTX_new(TLS_server_method());
 	int r;
@@ -91,11 +115,9 @@ int tls_context_new(const char *state_dir, bool mutual, SSL_CTX **ret_context)
 	r = load_certificate(context, state_dir);
 	if (r < 0)
 		return r;
-	if (mutual) {
-		r = require_client(context, state_dir);
-		if (r < 0)
-			return r;
-	}
+	r = require(context, state_dir, clients);
+	if (r < 0)
+		return r;
 	*ret_context = TAKE_PTR(context);
 	return 0;
 }

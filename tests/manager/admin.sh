@@ -34,7 +34,7 @@ free_port() {
 start_manager() {
 	: >"$work/manager.log"
 	"$bin/emberlock-manager" --state "$work/state" --listen "127.0.0.1:$port" --admin-listen "127.0.0.1:$admin_port" \
-		--advertise "https://vault.example:$port" --san vault.example >"$work/manager.log" 2>&1 &
+		--storage-listen "127.0.0.1:$storage_port" --advertise "https://vault.example:$port" --san vault.example >"$work/manager.log" 2>&1 &
 	manager_pid=$!
 	for _ in $(seq 150); do
 		grep -q ready "$work/manager.log" && return 0
@@ -246,6 +246,40 @@ test_vms() {
 	refuses boot/role 1 "(403)" admin boot confirm "$(printf '%064d' 7)"
 }
 
+# as_node DIRECTORY METHOD PATH: what a storage node with these credentials is answered, and the status.
+as_node() {
+	timeout 60 curl --silent --noproxy '*' --http2 --cacert "$1/ca.pem" --cert "$1/cert.pem" --key "$1/key.pem" --request "$2" \
+		--write-out ' %{http_code}\n' "https://127.0.0.1:$storage_port$3"
+}
+
+test_storage_nodes() {
+	local out=$work/s1
+
+	does storage-node/enrol "acme/s1: enrolled" admin storage-node enrol acme s1 --output "$out"
+	does storage-node/private-files "^600 600 600 600 $" sh -c "stat -c %a '$out'/* | tr '\n' ' '"
+	does storage-node/url "^https://127.0.0.1:$storage_port$" cat "$out/url"
+	does storage-node/list "acme +s1" operator storage-node list
+	does storage-node/known '^{"workspace":"acme","node":"s1"} 200$' as_node "$out" GET /v1/node
+	refuses storage-node/no-overwrite 1 "--output: .*key.pem is there already" admin storage-node enrol acme s2 --output "$out"
+	refuses storage-node/again 1 "(409).*acme/s1" admin storage-node enrol acme s1 --output "$work/s2"
+	does storage-node/nothing-left "" sh -c "[ -z \"\$(ls -A '$work/s2')\" ]"
+	refuses storage-node/as-operator 1 "(403)" operator storage-node enrol acme s2 --output "$work/s2"
+	refuses storage-node/no-workspace 1 "(404).*workspace none" admin storage-node enrol none s2 --output "$work/s2"
+	refuses storage-node/bad-name 1 "NODE: 'a b' is no name" admin storage-node enrol acme "a b" --output "$work/s2"
+	refuses storage-node/bad-url 1 "--storage-url: must be https" admin storage-node enrol acme s2 --output "$work/s2" --storage-url http://x
+	refuses storage-node/key-as-ca 1 "must hold PEM certificates alone" admin storage-node enrol acme s2 --output "$work/s2" --ca "$work/state/ca.key"
+	does storage-node/no-admin "^000$" sh -c "curl --silent --http2 --cacert '$out/ca.pem' --cert '$out/cert.pem' --key '$out/key.pem' \
+		--output /dev/null --write-out '%{http_code}\\n' 'https://127.0.0.1:$admin_port/v1/keys'; true"
+	does storage-node/stranger '"error":"node".* 403$' as_node "$work/state/identities/key-administrator" GET /v1/node
+	refuses workspace/delete-with-nodes 1 "(409).*storage nodes" admin workspace delete acme
+	does storage-node/remove "acme/s1: removed" operator storage-node remove acme s1
+	does storage-node/removed '"error":"node".* 403$' as_node "$out" GET /v1/node
+	refuses storage-node/remove-again 1 "(404).*acme/s1" operator storage-node remove acme s1
+	does storage-node/anew "acme/s1: enrolled" admin storage-node enrol acme s1 --output "$work/s3"
+	does storage-node/old-key '"error":"node".* 403$' as_node "$out" GET /v1/node
+	does storage-node/new-key " 200$" as_node "$work/s3" GET /v1/node
+}
+
 # The ID of the key whose use is $1.
 signing_key() { admin signing-key list | awk -v use="$1" '$2 == use { print $1; exit }'; }
 
@@ -301,6 +335,8 @@ test_store() {
 
 test_manager() {
 	refuses manager/wildcard 2 "--listen 0.0.0.0:0: .*--advertise" timeout 60 "$bin/emberlock-manager" --state "$work/other" --listen 0.0.0.0:0
+	refuses manager/storage-wildcard 2 "--storage-listen 0.0.0.0:0: .*--storage-advertise" timeout 60 "$bin/emberlock-manager" \
+		--state "$work/other" --storage-listen 0.0.0.0:0
 	refuses manager/argument 2 "more" timeout 60 "$bin/emberlock-manager" --state "$work/other" more
 	does manager/help "--advertise URL" timeout 60 "$bin/emberlock-manager" --help
 }
@@ -310,7 +346,7 @@ test_no_key_is_said() {
 	local secrets
 
 	stop_manager
-	for secrets in state kms stranger db9; do
+	for secrets in state kms stranger db9 s1 s3; do
 		does "no-key-said/$secrets" "^[1-9][0-9]* keys, 1 logs, 0 found" env PYTHONPATH=tests/vm python3 -m lib.leaks \
 			"$work/$secrets" "$work/said.log"
 	done
@@ -320,6 +356,7 @@ test_no_key_is_said() {
 
 port=$(free_port)
 admin_port=$(free_port)
+storage_port=$(free_port)
 test_usage
 test_manager
 test_file_kms
@@ -329,6 +366,7 @@ if start_manager; then
 	test_clouds
 	test_workspaces
 	test_vms
+	test_storage_nodes
 	test_signing_keys
 	test_revocation
 	test_receipts

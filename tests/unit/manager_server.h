@@ -38,8 +38,8 @@ static inline int serve(int to)
 	signal(SIGPIPE, SIG_IGN);
 	if (sd_event_new(&event) < 0 || manager_new(event, &options, &manager) < 0)
 		return 1;
-	manager_address(manager, false, addresses[0]);
-	manager_address(manager, true, addresses[1]);
+	manager_address(manager, LISTENER_VM, addresses[0]);
+	manager_address(manager, LISTENER_ADMIN, addresses[1]);
 	if (write(to, addresses, sizeof(addresses)) != sizeof(addresses))
 		return 1;
 	return sd_event_loop(event);

@@ -31,7 +31,7 @@
 static char top[] = "/tmp/emberlock-server-XXXXXX";
 static char state_dir[64], key_dir[64];
 static pid_t manager_pid;
-static char vm_url[96], admin_url[96];
+static char vm_url[96], admin_url[96], storage_url[96];
 static bool as_nobody; /* the next manager gives up root, so that files can be refused to it */
 static struct signing_keys trusted;
 
@@ -48,11 +48,12 @@ static inline int child(int pipe_fd)
 		.state = state_dir,
 		.listen = "127.0.0.1:0",
 		.admin_listen = "127.0.0.1:0",
+		.storage_listen = "127.0.0.1:0",
 		.admin_routes = admin_routes,
 		.n_admin_routes = admin_routes_n,
 	};
 	struct manager *manager;
-	char addresses[2][64];
+	char addresses[3][64];
 	sd_event *event;
 	sigset_t set;
 	int r;
@@ -64,8 +65,9 @@ static inline int child(int pipe_fd)
 	if (sd_event_new(&event) < 0 || manager_new(event, &options, &manager) < 0 ||
 	    sd_event_add_signal(event, NULL, SIGTERM, stop, NULL) < 0)
 		return 1;
-	manager_address(manager, false, addresses[0]);
-	manager_address(manager, true, addresses[1]);
+	manager_address(manager, LISTENER_VM, addresses[0]);
+	manager_address(manager, LISTENER_ADMIN, addresses[1]);
+	manager_address(manager, LISTENER_STORAGE, addresses[2]);
 	if (write(pipe_fd, addresses, sizeof(addresses)) != sizeof(addresses))
 		return 1;
 	close(pipe_fd);
@@ -77,7 +79,7 @@ static inline int child(int pipe_fd)
 
 static inline void manager_start(void)
 {
-	char addresses[2][64];
+	char addresses[3][64];
 	int fds[2];
 
 	assert_int_equal(pipe(fds), 0);
@@ -99,6 +101,7 @@ static inline void manager_start(void)
 	close(fds[0]);
 	snprintf(vm_url, sizeof(vm_url), "https://%s", addresses[0]);
 	snprintf(admin_url, sizeof(admin_url), "https://%s", addresses[1]);
+	snprintf(storage_url, sizeof(storage_url), "https://%s", addresses[2]);
 }
 
 static inline void manager_stop(void)
