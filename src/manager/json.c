@@ -2,6 +2,7 @@
 /* JSON from outside, read strictly through a table of members; no secret stays in freed memory. */
 #include "manager/json.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -73,6 +74,17 @@ static const char *read_bytes_array(const json_t *value, const struct json_membe
 	return NULL;
 }
 
+static const char *read_blob(const json_t *value, const struct json_member *member)
+{
+	size_t len = json_string_length(value);
+
+	if (!json_is_string(value) || len == 0 || len / 2 > member->size ||
+	    hex_decode(json_string_value(value), len, member->to, len / 2) < 0)
+		return "must be hex digits, two a byte";
+	*member->n = len / 2;
+	return NULL;
+}
+
 /* NULL, or what the value must be. */
 static const char *read_value(const json_t *value, const struct json_member *member)
 {
@@ -97,6 +109,10 @@ static const char *read_value(const json_t *value, const struct json_member *mem
 		return read_bytes(value, member->size, member->to);
 	case JSON_MEMBER_BYTES_ARRAY:
 		return read_bytes_array(value, member);
+	case JSON_MEMBER_BLOB:
+		return read_blob(value, member);
+	case JSON_MEMBER_OBJECTS:
+		break;
 	}
 	return "has no type";
 }
@@ -108,6 +124,52 @@ static const struct json_member *find_member(const struct json_member *members, 
 		if (strcmp(members[i].name, name) == 0)
 			return &members[i];
 	return NULL;
+}
+
+static int read_members(json_t *object, const struct json_member *members, size_t n_members,
+			char error[static 256]);
+
+/* Element I of OBJECTS. */
+static int read_element(json_t *object, const struct json_objects *objects, size_t i,
+			char error[static 256])
+{
+	struct json_member members[JSON_OBJECT_MEMBERS_MAX];
+
+	assert(objects->n_members <= JSON_OBJECT_MEMBERS_MAX);
+	for (size_t k = 0; k < objects->n_members; k++) {
+		members[k] = objects->members[k];
+		members[k].to = (char *)members[k].to + i * objects->stride;
+		if (members[k].n)
+			members[k].n =
+				(size_t *)(void *)((char *)members[k].n + i * objects->stride);
+	}
+	return read_members(object, members, objects->n_members, error);
+}
+
+static int read_objects(const json_t *value, const struct json_member *member,
+			char error[static 256])
+{
+	struct json_objects *objects = member->to;
+	size_t n = json_array_size(value);
+	char inner[256];
+
+	if (!json_is_array(value) || n == 0 || n > objects->max) {
+		snprintf(error, 256, "member '%s' must be an array of 1 to %zu objects",
+			 member->name, objects->max);
+		return -EBADMSG;
+	}
+	for (size_t i = 0; i < n; i++) {
+		json_t *object = json_array_get(value, i);
+
+		if (!json_is_object(object))
+			snprintf(inner, sizeof(inner), "not an object");
+		else if (read_element(object, objects, i, inner) == 0)
+			continue;
+		snprintf(error, 256, "member '%.32s', element %zu: %.180s", member->name, i, inner);
+		return -EBADMSG;
+	}
+	objects->n = n;
+	return 0;
 }
 
 static int read_members(json_t *object, const struct json_member *members, size_t n_members,
@@ -130,6 +192,11 @@ static int read_members(json_t *object, const struct json_member *members, size_
 		value = json_object_get(object, members[i].name);
 		if (!value && members[i].optional)
 			continue;
+		if (value && members[i].type == JSON_MEMBER_OBJECTS) {
+			if (read_objects(value, &members[i], error) < 0)
+				return -EBADMSG;
+			continue;
+		}
 		why = value ? read_value(value, &members[i]) : "is missing";
 		if (why) {
 			snprintf(error, 256, "member '%s' %s", members[i].name, why);

@@ -17,6 +17,17 @@ enum json_member_type {
 	JSON_MEMBER_BOOL,	 /* to: bool */
 	JSON_MEMBER_BYTES,	 /* to: uint8_t[size]; exactly 2*size hex digits */
 	JSON_MEMBER_BYTES_ARRAY, /* to: struct json_bytes_array, of elements of size bytes */
+	JSON_MEMBER_BLOB,	 /* to: uint8_t[size]; hex digits of 1 to size bytes, *n of them */
+	JSON_MEMBER_OBJECTS,	 /* to: struct json_objects */
+};
+
+#define JSON_OBJECT_MEMBERS_MAX 4
+
+/* An array of 1 to MAX objects, into an array of structures: MEMBERS' .to and .n point into its first
+ * element, and the others lie STRIDE bytes apart. */
+struct json_objects {
+	const struct json_member *members;
+	size_t n_members, stride, max, n;
 };
 
 struct json_bytes_array {
@@ -30,6 +41,7 @@ struct json_member {
 	void *to; /* left as it is where an optional member is absent */
 	size_t size;
 	bool optional;
+	size_t *n; /* of JSON_MEMBER_BLOB */
 };
 
 /* Reads the JSON object in TEXT (LEN bytes, anything) into MEMBERS. Refused are: other than one

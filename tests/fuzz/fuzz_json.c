@@ -13,6 +13,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	char text[8] = "", name[8] = "", error[256] = "";
 	uint64_t number = 0;
 	bool flag = false;
+	struct {
+		uint8_t blob[4];
+		size_t n;
+	} parts[2] = {0};
+	const struct json_member part[] = {
+		{"blob", JSON_MEMBER_BLOB, parts[0].blob, sizeof(parts[0].blob), false,
+		 &parts[0].n},
+	};
+	struct json_objects objects = {part, ELEMENTSOF(part), sizeof(parts[0]), ELEMENTSOF(parts),
+				       0};
 	const struct json_member members[] = {
 		{"text", JSON_MEMBER_TEXT, text, sizeof(text), true},
 		{"name", JSON_MEMBER_NAME, name, sizeof(name)},
@@ -20,6 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		{"flag", JSON_MEMBER_BOOL, &flag, 0, true},
 		{"bytes", JSON_MEMBER_BYTES, fixed, sizeof(fixed), true},
 		{"array", JSON_MEMBER_BYTES_ARRAY, &array, sizeof(items[0]), true},
+		{"parts", JSON_MEMBER_OBJECTS, &objects, 0, true},
 	};
 
 	if (json_read_object((const char *)bytes, size, members, ELEMENTSOF(members), error) < 0) {
@@ -29,5 +40,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	must(memchr(text, 0, sizeof(text)) && memchr(name, 0, sizeof(name)));
 	must(name_is_valid(name, sizeof(name) - 1));
 	must(number <= UINT32_MAX && array.n <= ELEMENTSOF(items));
+	must(objects.n <= ELEMENTSOF(parts));
+	for (size_t i = 0; i < objects.n; i++)
+		must(parts[i].n > 0 && parts[i].n <= sizeof(parts[i].blob));
 	return 0;
 }
