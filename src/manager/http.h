@@ -29,7 +29,6 @@ enum http_role {
 #define HTTP_PARAMETERS_MAX 2
 #define HTTP_PARAMETER_SIZE 80 /* an admission in hex and its NUL fit */
 #define HTTP_PATH_SIZE	    512
-#define HTTP_BODY_MAX	    65536 /* no route may ask for more */
 
 struct http_request {
 	struct manager *manager;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* HTTP/2 of one connection: nghttp2's callbacks become http_stream_x() calls, replies its frames. */
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "manager/http_session.h"
@@ -128,8 +130,40 @@ static ssize_t read_reply(nghttp2_session *h2, int32_t stream_id, uint8_t *buffe
 	return (ssize_t)n;
 }
 
+/* Frames with keys of storage nodes are in nghttp2's memory. */
+static void free_wiped(void *p, void *userdata)
+{
+	if (p)
+		bytes_wipe(p, malloc_usable_size(p));
+	free(p);
+}
+
+static void *allocate(size_t n, void *userdata)
+{
+	return malloc(n);
+}
+
+static void *allocate_zero(size_t n, size_t size, void *userdata)
+{
+	return calloc(n, size);
+}
+
+static void *reallocate(void *p, size_t n, void *userdata)
+{
+	size_t old = p ? malloc_usable_size(p) : 0;
+	void *new = malloc(n);
+
+	if (!new)
+		return NULL;
+	if (p)
+		memcpy(new, p, old < n ? old : n);
+	free_wiped(p, NULL);
+	return new;
+}
+
 int http_h2_start(struct http_session *session)
 {
+	nghttp2_mem memory = {NULL, allocate, free_wiped, allocate_zero, reallocate};
 	nghttp2_session_callbacks *callbacks;
 	nghttp2_settings_entry settings[] = {
 		{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, HTTP_STREAMS_MAX},
@@ -145,7 +179,7 @@ int http_h2_start(struct http_session *session)
 	nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
 	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
 	nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);
-	r = nghttp2_session_server_new(&session->h2, callbacks, session);
+	r = nghttp2_session_server_new3(&session->h2, callbacks, session, NULL, &memory);
 	nghttp2_session_callbacks_del(callbacks);
 	if (r != 0)
 		return -ENOMEM;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/log.h"
 #include "manager/http_server.h"
 #include "manager/manager.h"
@@ -33,7 +34,7 @@ static void finish(struct http_request *request, struct http_reply *reply)
 	struct manager *manager = request->manager;
 
 	if (stream->reply) {
-		free(reply);
+		http_reply_free(reply);
 		return;
 	}
 	stream->reply = reply;
@@ -58,6 +59,14 @@ void http_reply_empty(struct http_request *request, unsigned status)
 	finish(request, reply_new(status, NULL, NULL, 0));
 }
 
+/* Keys of storage nodes pass through replies. */
+void http_reply_free(struct http_reply *reply)
+{
+	if (reply)
+		bytes_wipe(reply->body, reply->size);
+	free(reply);
+}
+
 static struct http_reply *reply_json(unsigned status, json_t *value)
 {
 	struct http_reply *reply = NULL;
@@ -66,6 +75,8 @@ static struct http_reply *reply_json(unsigned status, json_t *value)
 	json_decref(value);
 	if (text)
 		reply = reply_new(status, "application/json", text, strlen(text));
+	if (text)
+		bytes_wipe(text, strlen(text));
 	free(text);
 	return reply;
 }
@@ -114,7 +125,7 @@ void http_reply_retry(struct http_request *request, unsigned status, unsigned af
 /* What was promised inside a transaction that failed must not be said. */
 static void take_back(struct http_stream *stream)
 {
-	free(stream->reply);
+	http_reply_free(stream->reply);
 	stream->reply = reply_error(503, "store", "the store cannot commit");
 	if (stream->reply)
 		snprintf(stream->reply->retry_after, sizeof(stream->reply->retry_after), "5");

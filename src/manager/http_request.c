@@ -36,7 +36,7 @@ struct http_request *http_request_unref(struct http_request *request)
 	if (stream->buffer)
 		bytes_wipe(stream->buffer, request->body_size);
 	free(stream->buffer);
-	free(stream->reply);
+	http_reply_free(stream->reply);
 	free(stream);
 	return NULL;
 }

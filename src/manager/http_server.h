@@ -57,6 +57,8 @@ struct http_reply {
 	uint8_t body[];
 };
 
+void http_reply_free(struct http_reply *reply);
+
 struct http_stream {
 	struct http_request request; /* first: handlers see only this */
 	const struct http_route *route;
