@@ -16,6 +16,7 @@ struct plain {
 	uint8_t made[KEK_SIZE];
 	uint8_t hashed[sizeof(KEK_CHECK_DOMAIN) + KEK_SIZE];
 	uint8_t unwrapped[KMS_PLAIN_MAX];
+	struct kek_id_input identified;
 };
 
 static void outcome(struct kms_outcome *ret, enum kms_class class, const char *code)
@@ -140,6 +141,114 @@ void envelope_make(const struct kms_key *key, const char *workspace, const struc
 	if (have && ret_outcome->class == KMS_OK &&
 	    kek_check(plain, plain->made, ret_kek->check) < 0)
 		outcome(ret_outcome, KMS_UNAVAILABLE, "SHA-256 failed");
+	locked_free(plain, sizeof(*plain));
+}
+
+/* --- KEKs of DEKs --- */
+
+struct kek_text {
+	char id[2 * KEK_ID_SIZE + 1];
+	struct kms_context context; /* points into it */
+};
+
+static void kek_text(struct kek_text *text, const char *workspace, const struct kek_wrapped *kek)
+{
+	hex_encode(kek->id, KEK_ID_SIZE, text->id);
+	text->context = (struct kms_context){
+		.n = 4,
+		.pairs = {{"purpose", "emberlock-dek"},
+			  {"workspace", workspace},
+			  {"use", kek->use},
+			  {"kek", text->id}},
+	};
+}
+
+static bool identify(struct plain *plain, const uint8_t *kek, uint8_t ret_id[static KEK_ID_SIZE])
+{
+	memcpy(plain->identified.kek, kek, KEK_SIZE);
+	return kek_id(&plain->identified, ret_id) == 0;
+}
+
+/* Wraps PLAIN->made, which KEK's id is of. */
+static void kek_wrap(struct plain *plain, const struct kms_key *key, const char *workspace,
+		     struct kek_wrapped *kek, struct kms_outcome *ret)
+{
+	uint8_t blob[KMS_BLOB_MAX];
+	struct kek_text text;
+
+	kek_text(&text, workspace, kek);
+	round_trip(plain, key, &text.context, blob, &kek->size, ret);
+	if (ret->class == KMS_OK && kek->size > KEK_WRAPPED_MAX)
+		outcome(ret, KMS_MISCONFIGURED, "the KMS wraps a KEK into more than 2,048 bytes");
+	if (ret->class == KMS_OK)
+		memcpy(kek->blob, blob, kek->size);
+}
+
+/* Leaves the KEK in PLAIN->unwrapped. */
+static void kek_unwrap(struct plain *plain, const struct kms_key *key, const char *workspace,
+		       const struct kek_wrapped *kek, struct kms_outcome *ret)
+{
+	const struct kms_provider *provider = provider_of(key, ret);
+	uint8_t id[KEK_ID_SIZE];
+	struct kek_text text;
+	size_t n;
+
+	if (!provider)
+		return;
+	kek_text(&text, workspace, kek);
+	provider->unwrap(key, &text.context, kek->blob, kek->size, plain->unwrapped, &n, ret);
+	if (ret->class != KMS_OK)
+		return;
+	if (n != KEK_SIZE || !identify(plain, plain->unwrapped, id) ||
+	    !bytes_equal(id, kek->id, KEK_ID_SIZE))
+		outcome(ret, KMS_CORRUPT, "the unwrapped key is not the one of that id");
+}
+
+void envelope_kek_make(const struct kms_key *key, const char *workspace, struct kek_wrapped *kek,
+		       uint8_t *ret_kek, struct kms_outcome *ret_outcome)
+{
+	struct plain *plain = plain_new(ret_outcome);
+
+	if (!plain)
+		return;
+	if (fresh(plain, ret_outcome)) {
+		if (identify(plain, plain->made, kek->id))
+			kek_wrap(plain, key, workspace, kek, ret_outcome);
+		else
+			outcome(ret_outcome, KMS_UNAVAILABLE, "SHA-256 failed");
+		if (ret_outcome->class == KMS_OK)
+			memcpy(ret_kek, plain->made, KEK_SIZE);
+	}
+	locked_free(plain, sizeof(*plain));
+}
+
+void envelope_kek_unwrap(const struct kms_key *key, const char *workspace,
+			 const struct kek_wrapped *kek, uint8_t *ret_kek,
+			 struct kms_outcome *ret_outcome)
+{
+	struct plain *plain = plain_new(ret_outcome);
+
+	if (!plain)
+		return;
+	kek_unwrap(plain, key, workspace, kek, ret_outcome);
+	if (ret_outcome->class == KMS_OK)
+		memcpy(ret_kek, plain->unwrapped, KEK_SIZE);
+	locked_free(plain, sizeof(*plain));
+}
+
+void envelope_kek_move(const struct kms_key *key, const char *workspace,
+		       const struct kms_key *old_key, struct kek_wrapped *kek,
+		       struct kms_outcome *ret_outcome)
+{
+	struct plain *plain = plain_new(ret_outcome);
+
+	if (!plain)
+		return;
+	kek_unwrap(plain, old_key, workspace, kek, ret_outcome);
+	if (ret_outcome->class == KMS_OK) {
+		memcpy(plain->made, plain->unwrapped, KEK_SIZE);
+		kek_wrap(plain, key, workspace, kek, ret_outcome);
+	}
 	locked_free(plain, sizeof(*plain));
 }
 

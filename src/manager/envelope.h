@@ -2,7 +2,11 @@
 /* The key hierarchy: CMK wraps KEK. Blocking: called by jobs of the KMS pool only.
  *
  * A workspace's KEK is 32 random bytes, stored wrapped under the context {purpose, workspace}; what
- * is unwrapped lives in locked memory for the length of a call. A check value tells the right KEK. */
+ * is unwrapped lives in locked memory for the length of a call. A check value tells the right KEK.
+ * It tells the CMK's health and wraps nothing.
+ *
+ * The KEKs of its DEKs, one a use and version, are wrapped under {purpose, workspace, use, kek: the
+ * id}, and kept unwrapped by keks.h for a while. */
 #pragma once
 
 #include "core/limits.h"
@@ -25,6 +29,19 @@ void envelope_unwrap(const struct kms_key *key, const char *workspace,
 void envelope_make(const struct kms_key *key, const char *workspace, const struct kms_key *old_key,
 		   const struct envelope_kek *old, struct envelope_kek *ret_kek,
 		   struct kms_outcome *ret_outcome);
+
+/* A fresh KEK of KEK->use and version: fills in the rest of KEK, and RET_KEK (KEK_SIZE bytes of locked
+ * memory), which holds it only where the class is KMS_OK. */
+void envelope_kek_make(const struct kms_key *key, const char *workspace, struct kek_wrapped *kek,
+		       uint8_t *ret_kek, struct kms_outcome *ret_outcome);
+/* KMS_CORRUPT where it is not the KEK of that id, workspace and use. */
+void envelope_kek_unwrap(const struct kms_key *key, const char *workspace,
+			 const struct kek_wrapped *kek, uint8_t *ret_kek,
+			 struct kms_outcome *ret_outcome);
+/* The same KEK, which OLD_KEY unwraps, wrapped by KEY, which has unwrapped it again. */
+void envelope_kek_move(const struct kms_key *key, const char *workspace,
+		       const struct kms_key *old_key, struct kek_wrapped *kek,
+		       struct kms_outcome *ret_outcome);
 
 /* Encrypts and decrypts 32 fresh bytes under the context {workspace, VM, boot}: the two lines of an
  * admission in the customer's own audit log. */

@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "manager/deks.h"
 #include "manager/http_server.h"
 #include "manager/leases.h"
 #include "manager/metrics.h"
@@ -139,7 +140,11 @@ static int add_parts(struct manager *manager, const struct manager_options *opti
 	if (r < 0)
 		return r;
 	r = leases_new(manager, &manager->leases);
-	return r < 0 ? r : prober_new(manager, &manager->prober);
+	if (r == 0)
+		r = prober_new(manager, &manager->prober);
+	if (r == 0)
+		r = keks_new(manager, &manager->keks);
+	return r < 0 ? r : deks_new(manager, &manager->deks);
 }
 
 /* What the listeners may hold without running out of descriptors, and not more than was asked. */
@@ -229,6 +234,8 @@ struct manager *manager_free(struct manager *manager)
 	for (int i = 0; i < LISTENER__MAX; i++)
 		http_server_free(manager->servers[i]);
 	kms_pool_free(manager->kms);
+	deks_free(manager->deks);
+	keks_free(manager->keks);
 	prober_free(manager->prober);
 	leases_free(manager->leases);
 	signing_free(manager->signing);

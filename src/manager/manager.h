@@ -22,6 +22,8 @@ struct http_server;
 struct http_stream;
 struct leases;
 struct prober;
+struct keks;
+struct deks;
 struct signing;
 struct metrics;
 
@@ -45,6 +47,8 @@ struct manager {
 	struct signing *signing;
 	struct leases *leases;
 	struct prober *prober;
+	struct keks *keks;
+	struct deks *deks;
 	struct metrics *metrics;
 	struct http_server *servers[LISTENER__MAX]; /* NULL: not asked for */
 	sd_event_source *turn;			    /* commits, then lets the replies go */
@@ -85,8 +89,8 @@ int operation_key_create(struct manager *manager, const struct store_key *key, o
 int operation_key_clear(struct manager *manager, const char *name, operation_done done,
 			void *userdata);
 /* Makes a KEK, wraps it under the CMK, unwraps it again, binds. Where the workspace is bound
- * already: only while its old key answers with success (a live unwrap). -EKEYREJECTED for a revoked
- * KEY. */
+ * already: only while its old key answers with success (a live unwrap), and with all KEKs of its DEKs.
+ * -EKEYREJECTED for a revoked KEY. */
 int operation_workspace_bind(struct manager *manager, const char *workspace, const char *key,
 			     operation_done done, void *userdata);
 

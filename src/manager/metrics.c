@@ -28,6 +28,12 @@ static const struct {
 	[METRIC_PROBES] = {"probes", "Health probes answered."},
 	[METRIC_PROBES_FAILED] = {"probes_failed", "Health probes without success."},
 	[METRIC_REVOCATIONS] = {"revocations", "Key configurations found revoked."},
+	[METRIC_KEKS_ASKED] = {"keks_asked", "KEKs that a KMS was asked to wrap or unwrap."},
+	[METRIC_DEKS_GENERATED] = {"deks_generated", "DEKs made for storage nodes."},
+	[METRIC_DEKS_UNWRAPPED] = {"deks_unwrapped", "DEKs unwrapped for storage nodes."},
+	[METRIC_DEKS_REWRAPPED] = {"deks_rewrapped", "DEKs put under another KEK."},
+	[METRIC_DEKS_REFUSED] = {"deks_refused", "DEK blobs that do not open."},
+	[METRIC_DEKS_WITHHELD] = {"deks_withheld", "Requests for DEKs that got none."},
 	[METRIC_COMMITS] = {"commits", "Transactions of the store."},
 	[METRIC_COMMITS_FAILED] = {"commits_failed", "Transactions that failed."},
 };
@@ -35,6 +41,11 @@ static const struct {
 void metrics_count(struct manager *manager, enum metric metric)
 {
 	manager->metrics->counts[metric]++;
+}
+
+void metrics_add(struct manager *manager, enum metric metric, uint64_t n)
+{
+	manager->metrics->counts[metric] += n;
 }
 
 static void gauge(FILE *out, const char *name, const char *help, uint64_t value)

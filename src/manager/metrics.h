@@ -21,6 +21,12 @@ enum metric {
 	METRIC_PROBES,
 	METRIC_PROBES_FAILED,
 	METRIC_REVOCATIONS,
+	METRIC_KEKS_ASKED, /* of a KMS: unwrapped or made, or not */
+	METRIC_DEKS_GENERATED,
+	METRIC_DEKS_UNWRAPPED,
+	METRIC_DEKS_REWRAPPED,
+	METRIC_DEKS_REFUSED,  /* a blob that does not open */
+	METRIC_DEKS_WITHHELD, /* a request: revoked, or no evidence */
 	METRIC_COMMITS,
 	METRIC_COMMITS_FAILED,
 	METRIC__MAX
@@ -31,3 +37,4 @@ struct metrics {
 };
 
 void metrics_count(struct manager *manager, enum metric metric);
+void metrics_add(struct manager *manager, enum metric metric, uint64_t n);

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "manager/envelope.h"
+#include "manager/keks.h"
 #include "manager/leases.h"
 #include "manager/manager.h"
 #include "manager/prober.h"
@@ -19,6 +20,12 @@ struct bound {
 	char name[ID_TEXT_MAX + 1];
 	struct prober_answer answer;
 	struct envelope_kek kek;
+};
+
+/* A KEK of DEKs that goes under another CMK with its workspace. */
+struct moving {
+	struct moving *next;
+	struct kek_wrapped wrapped;
 };
 
 struct operation {
@@ -32,6 +39,7 @@ struct operation {
 	int64_t workspace_id, old_key_id;
 	struct kms_key old_key;
 	struct envelope_kek old_kek, kek;
+	struct moving *moving;
 	struct bound *bound; /* of a clear */
 };
 
@@ -53,6 +61,12 @@ static void operation_free(struct kms_job *base)
 
 		operation->bound = bound->next;
 		free(bound);
+	}
+	while (operation->moving) {
+		struct moving *moving = operation->moving;
+
+		operation->moving = moving->next;
+		free(moving);
 	}
 	free(operation);
 }
@@ -238,6 +252,36 @@ static void run_bind(struct kms_job *base)
 	envelope_make(&operation->key.kms, operation->workspace,
 		      operation->old_key_id > 0 ? &operation->old_key : NULL, &operation->old_kek,
 		      &operation->kek, &operation->outcome);
+	for (struct moving *m = operation->moving; m && operation->outcome.class == KMS_OK;
+	     m = m->next)
+		envelope_kek_move(&operation->key.kms, operation->workspace, &operation->old_key,
+				  &m->wrapped, &operation->outcome);
+}
+
+/* One that was made meanwhile would stay behind, under the old CMK. */
+static int is_moving(const struct store_kek *kek, void *userdata)
+{
+	const struct operation *operation = userdata;
+
+	for (const struct moving *m = operation->moving; m; m = m->next)
+		if (memcmp(m->wrapped.id, kek->wrapped.id, KEK_ID_SIZE) == 0)
+			return 0;
+	return -EAGAIN;
+}
+
+static int store_bind(struct operation *operation)
+{
+	struct store *store = operation->manager->store;
+	int r;
+
+	r = store_savepoint(store);
+	if (r < 0)
+		return r;
+	r = store_workspace_bind(store, operation->workspace_id, operation->key.id,
+				 operation->kek.blob, operation->kek.size, operation->kek.check);
+	for (const struct moving *m = operation->moving; r == 0 && m; m = m->next)
+		r = store_kek_set_wrapped(store, &m->wrapped);
+	return store_settle(store, r);
 }
 
 static void bind_done(struct kms_job *base)
@@ -255,17 +299,33 @@ static void bind_done(struct kms_job *base)
 		r = store_key_get_by_id(store, operation->key.id, &key);
 	if (r == 0 && workspace.key > 0)
 		r = store_key_get_by_id(store, workspace.key, &old);
-	if (r == 0 &&
-	    (workspace.key != operation->old_key_id || key.revoked_ms > 0 || old.revoked_ms > 0)) {
+	if (r == 0)
+		r = store_keks(store, workspace.id, is_moving, operation);
+	if (r == -EAGAIN || (r == 0 && (workspace.key != operation->old_key_id ||
+					key.revoked_ms > 0 || old.revoked_ms > 0))) {
 		finish(operation, -EAGAIN, "the workspace or its key changed meanwhile: try again");
 		return;
 	}
 	if (r == 0)
-		r = store_workspace_bind(store, workspace.id, key.id, operation->kek.blob,
-					 operation->kek.size, operation->kek.check);
+		r = store_bind(operation);
+	if (r == 0)
+		keks_drop_workspace(operation->manager->keks, workspace.id);
 	if (r == 0)
 		prober_rebound(operation->manager->prober, workspace.id);
 	finish_stored(operation, r, "workspace", operation->workspace);
+}
+
+static int add_moving(const struct store_kek *kek, void *userdata)
+{
+	struct operation *operation = userdata;
+	struct moving *moving = calloc(1, sizeof(*moving));
+
+	if (!moving)
+		return -ENOMEM;
+	moving->wrapped = kek->wrapped;
+	moving->next = operation->moving;
+	operation->moving = moving;
+	return 0;
 }
 
 /* The key that the workspace is bound to now must be healthy: its KEK is unwrapped by it. */
@@ -288,7 +348,7 @@ static int set_old(struct operation *operation, const struct store_workspace *wo
 	memcpy(operation->old_kek.blob, workspace->kek, workspace->kek_size);
 	operation->old_kek.size = workspace->kek_size;
 	memcpy(operation->old_kek.check, workspace->kek_check, HASH_SIZE);
-	return 0;
+	return store_keks(operation->manager->store, workspace->id, add_moving, operation);
 }
 
 int operation_workspace_bind(struct manager *manager, const char *workspace, const char *key,

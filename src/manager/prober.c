@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "manager/deks.h"
 #include "manager/envelope.h"
 #include "manager/leases.h"
 #include "manager/metrics.h"
@@ -121,6 +122,7 @@ static void record_revocation(struct prober *prober, const struct store_key *key
 		log_errno(n, "key %s: cannot record the revocation", key->name);
 		return;
 	}
+	keks_drop_key(manager->keks, key->id);
 	metrics_count(manager, METRIC_REVOCATIONS);
 	log_warning("key %s: revoked (%s); %d boots are told to shred", key->name, code, n);
 	leases_review(manager->leases, LEASES_OF_KEY, key->id);
@@ -254,6 +256,16 @@ static void set_key(struct probe *probe, int64_t key)
 	probe->last = (struct kms_outcome){0};
 }
 
+/* Whether somebody may hold keys that depend on the workspace's CMK, or waits for them. */
+static bool is_current(const struct probe *probe)
+{
+	const struct manager *manager = probe->prober->manager;
+
+	return deks_current(manager->deks, probe->workspace) ||
+	       store_boots_current(manager->store, probe->workspace, clock_realtime_s() * 1000) !=
+		       0;
+}
+
 static int on_due(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct probe *probe = userdata;
@@ -267,10 +279,9 @@ static int on_due(sd_event_source *source, uint64_t usec, void *userdata)
 	    workspace.key == 0 || store_key_get_by_id(store, workspace.key, &key) < 0)
 		return 0;
 	set_key(probe, key.id);
-	/* Asleep until prober_watch(): a revocation is sticky, and who has no boot needs no probe. */
-	if (key.revoked_ms > 0 ||
-	    (!probe->wanted &&
-	     store_boots_current(store, workspace.id, clock_realtime_s() * 1000) == 0))
+	/* Asleep until prober_watch(): a revocation is sticky, and who has no boot or DEK needs no
+	 * probe. */
+	if (key.revoked_ms > 0 || (!probe->wanted && !is_current(probe)))
 		return 0;
 	probe->wanted = false;
 	if (submit(probe, &workspace, &key) < 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Watches the CMKs: one probe for each workspace with current boots, jittered. A success is
+/* Watches the CMKs: one probe for each workspace with current boots or DEKs, jittered. A success is
  * evidence; a refusal is confirmed, then stored, then told to every boot concerned. */
 #pragma once
 
@@ -22,7 +22,7 @@ struct prober_answer {
 int prober_new(struct manager *manager, struct prober **ret_prober);
 struct prober *prober_free(struct prober *prober);
 
-/* The workspace has a current boot: probe it now and then, from now on. */
+/* The workspace has a current boot, or DEKs that are out: probe it now and then, from now on. */
 void prober_watch(struct prober *prober, int64_t workspace);
 
 /* A boot of the workspace waits for a lease: there is one more probe, even where no boot seems current

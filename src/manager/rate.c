@@ -15,16 +15,16 @@ struct rate {
 };
 
 struct rates {
-	struct rate *vms[CHAINS], *workspaces[CHAINS];
+	struct rate *vms[CHAINS], *nodes[CHAINS], *workspaces[CHAINS];
 };
 
 static const struct {
 	uint32_t burst, interval_ms;
 } limits[RATE_KIND__MAX] = {
-	[RATE_VM_REPORT] = {6, 30000},
-	[RATE_VM_REQUEST] = {20, 250},
-	[RATE_VM_PAIR] = {6, 5000},
-	[RATE_WORKSPACE] = {64, 100},
+	[RATE_VM_REPORT] = {6, 30000},	  [RATE_VM_REQUEST] = {20, 250},
+	[RATE_VM_PAIR] = {6, 5000},	  [RATE_WORKSPACE] = {64, 100},
+	[RATE_NODE_REQUEST] = {1000, 1},  [RATE_NODE_KEK] = {32, 1000},
+	[RATE_WORKSPACE_KEK] = {64, 250},
 };
 
 struct rates *rates_new(void)
@@ -48,6 +48,7 @@ struct rates *rates_free(struct rates *rates)
 {
 	if (rates) {
 		chains_free(rates->vms);
+		chains_free(rates->nodes);
 		chains_free(rates->workspaces);
 		free(rates);
 	}
@@ -71,11 +72,24 @@ static struct rate *find_or_make(struct rate *chains[static CHAINS], int64_t id)
 	return rate;
 }
 
+static struct rate **chains_of(struct rates *rates, enum rate_kind kind)
+{
+	switch (kind) {
+	case RATE_WORKSPACE:
+	case RATE_WORKSPACE_KEK:
+		return rates->workspaces;
+	case RATE_NODE_REQUEST:
+	case RATE_NODE_KEK:
+		return rates->nodes;
+	default:
+		return rates->vms;
+	}
+}
+
 bool rate_take(struct rates *rates, enum rate_kind kind, int64_t id, uint64_t now_ms,
 	       unsigned *ret_wait_s)
 {
-	struct rate *rate =
-		find_or_make(kind == RATE_WORKSPACE ? rates->workspaces : rates->vms, id);
+	struct rate *rate = find_or_make(chains_of(rates, kind), id);
 	uint64_t wait_ms = 1000;
 
 	if (rate && engine_bucket_take(&rate->buckets[kind], limits[kind].burst,

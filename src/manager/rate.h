@@ -6,10 +6,13 @@
 #include <stdint.h>
 
 enum rate_kind {
-	RATE_VM_REPORT,	 /* new boots of a VM: a supersede each */
-	RATE_VM_REQUEST, /* signed requests of a VM */
-	RATE_VM_PAIR,	 /* KMS pairs for a VM */
-	RATE_WORKSPACE,	 /* new boots and KMS pairs of a workspace */
+	RATE_VM_REPORT,	    /* new boots of a VM: a supersede each */
+	RATE_VM_REQUEST,    /* signed requests of a VM */
+	RATE_VM_PAIR,	    /* KMS pairs for a VM */
+	RATE_WORKSPACE,	    /* new boots and KMS pairs of a workspace */
+	RATE_NODE_REQUEST,  /* requests of a storage node */
+	RATE_NODE_KEK,	    /* KEKs unwrapped or made for a storage node */
+	RATE_WORKSPACE_KEK, /* the same for a workspace */
 	RATE_KIND__MAX
 };
 
