@@ -49,6 +49,10 @@ if(EMBERLOCK_TESTS)
 	add_test(NAME unit.units COMMAND ${CMAKE_SOURCE_DIR}/tests/unit/units.sh)
 	set_tests_properties(unit.units PROPERTIES LABELS unit TIMEOUT 300 SKIP_RETURN_CODE 77)
 
+	# The storage node of the suite manager.
+	add_executable(storage_node ${CMAKE_SOURCE_DIR}/tests/manager/storage_node.c)
+	target_link_libraries(storage_node PRIVATE storage)
+
 	# X_walk.c steps the machine X everywhere, X_invariants.c says what must hold.
 	add_executable(lease_walk ${CMAKE_SOURCE_DIR}/tests/model/lease_walk.c
 		${CMAKE_SOURCE_DIR}/tests/model/lease_invariants.c)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Where everything but the programs is installed, and the two Debian packages made of it.
+# Where everything but the programs is installed, and the Debian packages made of it.
 
 set(units ${CMAKE_SOURCE_DIR}/units)
 set(CMAKE_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE
@@ -60,16 +60,18 @@ foreach(page ${pages} ${CMAKE_BINARY_DIR}/doc/changelog)
 	set(component agent)
 	if(name MATCHES "^emberlock-(manager|admin|operations|kms)")
 		set(component manager)
+	elseif(name MATCHES "^emberlock-storage")
+		set(component storage)
 	endif()
 	install(FILES ${compressed} COMPONENT ${component} DESTINATION share/man/man${section})
 endforeach()
 add_custom_target(documents ALL DEPENDS ${compressed_pages})
-foreach(component agent manager)
+foreach(component agent manager storage)
 	install(FILES ${units}/debian/copyright ${CMAKE_BINARY_DIR}/doc/changelog.gz
 		COMPONENT ${component} DESTINATION share/doc/emberlock-${component})
 endforeach()
 
-# cmake --build --preset release --target package: both packages in build/packages.
+# cmake --build --preset release --target package: the packages in build/packages.
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_DIRECTORY ${CMAKE_BINARY_DIR}/../packages CACHE PATH "Where packages are written")
 set(CPACK_PACKAGE_NAME emberlock)
@@ -77,7 +79,7 @@ set(CPACK_PACKAGE_VENDOR "The Emberlock authors")
 set(CPACK_PACKAGE_CONTACT "The Emberlock authors <emberlock@emberlock.example>")
 set(CPACK_SET_DESTDIR ON)
 set(CPACK_STRIP_FILES ON)
-set(CPACK_COMPONENTS_ALL agent manager)
+set(CPACK_COMPONENTS_ALL agent manager storage)
 set(CPACK_COMPONENTS_GROUPING IGNORE)
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS ${CMAKE_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS})
@@ -99,6 +101,12 @@ set(CPACK_COMPONENT_MANAGER_DESCRIPTION
 their leases and keeps the receipts of shredded VMs. It holds emberlock-admin,
 the command for all of that.")
 set(CPACK_DEBIAN_MANAGER_PACKAGE_DEPENDS "systemd (>= 252)")
+set(CPACK_DEBIAN_STORAGE_PACKAGE_NAME emberlock-storage)
+set(CPACK_DEBIAN_STORAGE_PACKAGE_SECTION libdevel)
+set(CPACK_COMPONENT_STORAGE_DESCRIPTION
+"This package is the library for storage nodes: data-encryption keys from the
+manager, in locked memory for as long as it allows and no longer.")
+set(CPACK_DEBIAN_STORAGE_PACKAGE_DEPENDS "libcurl4-openssl-dev | libcurl4-gnutls-dev, libjansson-dev")
 foreach(component agent manager)
 	string(TOUPPER ${component} upper)
 	file(GLOB CPACK_DEBIAN_${upper}_PACKAGE_CONTROL_EXTRA ${units}/debian/${component}/*)

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # emberlock-admin against the real emberlock-manager on loopback: what it does and what it refuses.
-# EMBERLOCK_BIN: where the two programs are; default build/debug.
+# EMBERLOCK_BIN: where the two programs and storage_node are; default build/debug.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 bin=${EMBERLOCK_BIN:-build/debug}
@@ -280,6 +280,86 @@ test_storage_nodes() {
 	does storage-node/new-key " 200$" as_node "$work/s3" GET /v1/node
 }
 
+# node NAME COMMAND...: the tiny storage node with the credentials $work/NAME.
+node() { timeout 60 "$bin/storage_node" "$work/$1" "${@:2}"; }
+
+# What storage nodes do with the client library: keys made, used, rewrapped; not those of others.
+test_deks() {
+	local file=$work/page
+
+	admin workspace create rival --key main >/dev/null
+	admin storage-node enrol rival r1 --output "$work/r1" >/dev/null
+	does dek/seal "" node s3 seal data page=1 "the text of this page" "$file"
+	does dek/text-is-not-in-the-file "" sh -c "! grep -aq 'the text' '$file'"
+	does dek/open "^the text of this page$" node s3 open page=1 "$file"
+	refuses dek/other-context 1 "of another workspace or context, or damaged" node s3 open page=2 "$file"
+	refuses dek/other-workspace 1 "of another workspace or context, or damaged" node r1 open page=1 "$file"
+	refuses dek/removed-node 1 "(403).*no enrolled storage node" node s1 open page=1 "$file"
+	cp "$file" "$work/page.before"
+	does dek/rewrap "" node s3 rewrap page=1 "$file"
+	does dek/another-blob "" sh -c "! cmp -s '$file' '$work/page.before'"
+	does dek/open-rewrapped "^the text of this page$" node s3 open page=1 "$file"
+	does dek/open-the-old-one "^the text of this page$" node s3 open page=1 "$work/page.before"
+	refuses dek/bad-use 1 "(400).*'use'" node s3 seal ../x page=1 text "$work/none"
+	refuses dek/no-credentials 1 "$work/absent/url: cannot read it" node absent open page=1 "$file"
+	cp -r "$work/s3" "$work/s4"
+	cp "$work/state/admin-ca.pem" "$work/s4/ca.pem"
+	refuses dek/untrusted-manager 1 "127.0.0.1:$storage_port: .*certificate" node s4 open page=1 "$file"
+	does dek/metrics "^emberlock_deks_unwrapped_total [1-9]" as_admin /v1/metrics
+}
+
+as_admin() {
+	timeout 60 curl --silent --noproxy '*' --http2 --cacert "$work/state/ca.pem" --cert "$work/state/identities/operator/cert.pem" \
+		--key "$work/state/identities/operator/key.pem" "https://127.0.0.1:$admin_port$1"
+}
+
+# The customer takes the key back while a node holds a DEK: it is dropped, by the library, and no more come.
+test_dek_revocation() {
+	local file=$work/taken-page held=$work/held.log
+
+	nobody file-kms create taken --directory "$work/kms" >/dev/null
+	create_key taken taken --lease 10s --margin 2s --poll-interval 1s --probe-interval 500ms --max-staleness 10s >/dev/null
+	admin workspace create taken --key taken >/dev/null
+	admin storage-node enrol taken t1 --output "$work/t1" >/dev/null
+	node t1 seal data "" text "$file"
+	node t1 hold "" "$file" >"$held" 2>&1 &
+	does dek/held "" sh -c "for i in \$(seq 300); do grep -q 'held 1' '$held' && exit; sleep 0.1; done; exit 1"
+	nobody file-kms disable taken --directory "$work/kms" >/dev/null
+	wait $!
+	does dek/dropped "^dropped$" cat "$held"
+	refuses dek/revoked 1 "(403).*its key is revoked" node t1 open "" "$file"
+	nobody file-kms enable taken --directory "$work/kms" >/dev/null
+	refuses dek/revoked-still 1 "(403).*its key is revoked" node t1 open "" "$file"
+	does dek/cleared "taken: cleared" admin key clear taken
+	does dek/open-again "^text" node t1 open "" "$file"
+}
+
+backup() { python3 -c 'import sqlite3, sys; a, b = map(sqlite3.connect, sys.argv[1:]); a.backup(b)' "$1" "$2"; }
+
+# As emberlock-operations(7) says: a restored copy, and no copy at all.
+test_lost_store() {
+	does store/backup "" backup "$work/state/manager.db" "$work/copy.db"
+	node s3 seal young page=9 "younger than the copy" "$work/young"
+	stop_manager
+	rm "$work/state/manager.db"*
+	cp "$work/copy.db" "$work/state/manager.db"
+	does store/restore "" start_manager
+	does store/restored-node "^the text of this page$" node s3 open page=1 "$work/page"
+	does store/key-younger-than-the-copy "^younger than the copy$" node s3 open page=9 "$work/young"
+	stop_manager
+	rm "$work/state/manager.db"*
+	does store/none "" start_manager
+	refuses store/none-knows-no-node 1 "(403).*no enrolled storage node" node s3 open page=1 "$work/page"
+	create_key main cmk --lease 60s --margin 15s --poll-interval 5s --probe-interval 1s --max-staleness 30s >/dev/null
+	admin workspace create rival --key main >/dev/null
+	admin storage-node enrol rival r2 --output "$work/r2" >/dev/null
+	refuses store/none-is-anybodys 1 "of another workspace or context" node r2 open page=1 "$work/page"
+	admin workspace create acme --key main >/dev/null
+	admin storage-node enrol acme s5 --output "$work/s5" >/dev/null
+	does store/nothing-lost "^the text of this page$" node s5 open page=1 "$work/page"
+	does store/nothing-lost-of-another-use "^younger than the copy$" node s5 open page=9 "$work/young"
+}
+
 # The ID of the key whose use is $1.
 signing_key() { admin signing-key list | awk -v use="$1" '$2 == use { print $1; exit }'; }
 
@@ -346,7 +426,7 @@ test_no_key_is_said() {
 	local secrets
 
 	stop_manager
-	for secrets in state kms stranger db9 s1 s3; do
+	for secrets in state kms stranger db9 s1 s3 r1 t1 r2 s5; do
 		does "no-key-said/$secrets" "^[1-9][0-9]* keys, 1 logs, 0 found" env PYTHONPATH=tests/vm python3 -m lib.leaks \
 			"$work/$secrets" "$work/said.log"
 	done
@@ -367,10 +447,13 @@ if start_manager; then
 	test_workspaces
 	test_vms
 	test_storage_nodes
+	test_deks
+	test_dek_revocation
 	test_signing_keys
 	test_revocation
 	test_receipts
 	test_store
+	test_lost_store
 	test_no_key_is_said
 else
 	echo "not ok admin/manager-starts"

@@ -12,6 +12,12 @@
 #include "base/cleanup.h"
 #include "keys/hkdf.h"
 #include "manager/dek_blob.h"
+#include "storage/emberlock-storage.h"
+
+/* The client library links nothing of the manager: its sizes are written down a second time. */
+_Static_assert(EMBERLOCK_DEK_SIZE == DEK_SIZE, "size of a DEK");
+_Static_assert(EMBERLOCK_DEK_BLOB_MAX == DEK_BLOB_MAX, "size of a blob");
+_Static_assert(EMBERLOCK_CONTEXT_MAX == DEK_CONTEXT_MAX, "length of a context");
 
 static const uint8_t kek[KEK_SIZE] = "a kek that is known to the test";
 static const char dek_text[DEK_SIZE] = "a dek that is known to the test";

@@ -9,6 +9,9 @@
 #include "manager/deks.h"
 #include "manager/lease_engine.h"
 #include "manager/pki_cert.h"
+#include "storage/emberlock-storage.h"
+
+_Static_assert(EMBERLOCK_DEK_BATCH_MAX == DEK_BATCH_MAX, "DEKs of a request");
 
 /* --- a storage node --- */
 

@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "base/locked.h"
+
 #define KMS_PLAIN_MAX	4096
 #define KMS_BLOB_MAX	8192
 #define KMS_CONTEXT_MAX 4
@@ -146,9 +148,3 @@ int kms_pool_new(sd_event *event, unsigned n_workers, struct kms_pool **ret_pool
 struct kms_pool *kms_pool_free(struct kms_pool *pool);
 /* -EAGAIN where more than 1,024 jobs that are not reserved wait: the caller answers 503. */
 int kms_pool_submit(struct kms_pool *pool, struct kms_job *job);
-
-/* --- locked memory --- */
-/* SIZE bytes that are locked, left out of core dumps, and zero; -errno where the lock fails. */
-int locked_new(size_t size, void **ret_memory);
-/* Wipes, unlocks, unmaps; NULL is harmless. Returns NULL. */
-void *locked_free(void *memory, size_t size);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Memory for unwrapped keys: locked, out of core dumps, wiped when it goes. */
+#include "base/locked.h"
+
 #include <errno.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
-#include "manager/kms/kms.h"
 
 static size_t whole_pages(size_t size)
 {
@@ -23,7 +24,8 @@ int locked_new(size_t size, void **ret_memory)
 	if (memory == MAP_FAILED)
 		return -errno;
 	/* mlock2 without flags is mlock, which AddressSanitizer would make a no-op. */
-	if (mlock2(memory, n, 0) < 0 || madvise(memory, n, MADV_DONTDUMP) < 0) {
+	if (mlock2(memory, n, 0) < 0 || madvise(memory, n, MADV_DONTDUMP) < 0 ||
+	    madvise(memory, n, MADV_DONTFORK) < 0) {
 		r = -errno;
 		munmap(memory, n);
 		return r;
