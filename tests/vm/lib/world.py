@@ -42,7 +42,7 @@ class World(contextlib.AbstractContextManager["World"]):
         self.work = work
         self.state = work / "manager"
         self.kms = work / "kms"
-        self.port, self.admin_port = free_port(), free_port()
+        self.port, self.admin_port, self.storage_port = free_port(), free_port(), free_port()
         self.relay = Relay(self.port) if relay else None
         self.policy = {**POLICY, **(policy or {})}
         self._manager: subprocess.Popen[bytes] | None = None
@@ -72,8 +72,9 @@ class World(contextlib.AbstractContextManager["World"]):
             keys |= leaks.keys_below(path)
         logs = sorted(self.work.rglob("*.log"))
         with check(f"{self.work.name.partition('.')[0].removeprefix('emberlock-')}/no log holds a key of this test"):
-            # The VM's own, the root's, a signing key, the customer's.
-            assert {Path(name).name.split()[0] for name in keys} >= {"root.key", "signing.key", "cmk.json", "emberlock.vm"}, list(keys)
+            # The root's, a signing key, the customer's, the enrolled VMs' or storage nodes'.
+            own = {path.name for directory in self.work.glob("credentials-*") for path in directory.glob("*")} & {"emberlock.vm", "key.pem"}
+            assert own and {Path(name).name.split()[0] for name in keys} >= {"root.key", "signing.key", "cmk.json"} | own, list(keys)
             assert self.work / "manager.log" in logs and any(log.stat().st_size for log in logs), logs
             found, missed = leaks.find(keys, logs), leaks.control(keys)
             assert not found and not missed, (found, missed)
@@ -87,6 +88,7 @@ class World(contextlib.AbstractContextManager["World"]):
             self._manager = subprocess.Popen(
                 [str(BIN / "emberlock-manager"), "--state", str(self.state),
                  "--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}",
+                 "--storage-listen", f"127.0.0.1:{self.storage_port}",
                  "--advertise", f"https://{HOST}:{self.relay.port if self.relay else self.port}", "--san", HOST, *options],
                 stdin=subprocess.DEVNULL, stdout=f, stderr=f)
         self.wait("the manager is ready", lambda: b"ready" in log.read_bytes()[offset:], 30)
@@ -155,6 +157,12 @@ class World(contextlib.AbstractContextManager["World"]):
         out = self.work / f"credentials-{workspace}-{vm}"
         self.admin("vm", "enrol", workspace, vm, "--output", str(out))
         return {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def enrol_node(self, node: str, workspace: str = "tenant") -> Path:
+        """The directory of a new storage node's credentials."""
+        out = self.work / f"credentials-{workspace}-{node}"
+        self.admin("storage-node", "enrol", workspace, node, "--output", str(out))
+        return out
 
     def fleet(self) -> list[dict[str, Any]]:
         return json.loads(self.admin("fleet", "--json"))
