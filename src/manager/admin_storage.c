@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "manager/admin_routes.h"
+#include "manager/deks.h"
 #include "manager/manager.h"
 #include "manager/store.h"
 
@@ -86,6 +87,8 @@ void admin_nodes_remove(struct http_request *request)
 	r = store_node_get(store, request->parameters[0], request->parameters[1], &node);
 	if (r == 0)
 		r = store_node_remove(store, node.id);
+	if (r == 0)
+		deks_review(request->manager->deks);
 	snprintf(text, sizeof(text), "%.63s/%.63s", request->parameters[0], request->parameters[1]);
 	if (r < 0)
 		admin_reply_refused(request, r, "storage node", text);

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "manager/dek_engine.h"
@@ -27,7 +26,18 @@ struct out {
 	uint64_t until_ms; /* CLOCK_BOOTTIME */
 };
 
+/* A node that wants to hear at once that it may have no more. */
+struct watch {
+	struct watch *next;
+	struct deks *deks;
+	struct http_request *http; /* with a reference */
+	int64_t node;
+	uint64_t due_ms; /* CLOCK_BOOTTIME */
+};
+
 struct deks {
+	struct watch *watches;
+	sd_event_source *timer; /* of the watch that is due first */
 	struct manager *manager;
 	struct rates *rates;
 	struct dek_scratch *scratch; /* locked */
@@ -37,7 +47,8 @@ struct deks {
 
 /* All that bears on a request, looked up each time it is looked at. */
 struct view {
-	struct dek_request *request;
+	struct dek_request *request; /* NULL of a watch */
+	struct http_request *http;
 	struct deks *deks;
 	struct store_node node;
 	struct store_workspace workspace;
@@ -99,7 +110,7 @@ static void withhold(const struct view *view, enum dek_action action)
 		[DEK_FROZEN] = {503, "rolled-back", "the store is rolled back"},
 		[DEK_STALE] = {503, "evidence", "its key gave no proof of health for too long"},
 	};
-	struct http_request *http = view->request->http;
+	struct http_request *http = view->http;
 	const char *name = view->workspace.name;
 
 	metrics_count(view->deks->manager, METRIC_DEKS_WITHHELD);
@@ -113,7 +124,7 @@ static void withhold(const struct view *view, enum dek_action action)
 
 static void reply_store_error(const struct view *view)
 {
-	http_reply_retry(view->request->http, 503, RETRY_S, "store", "the store does not answer");
+	http_reply_retry(view->http, 503, RETRY_S, "store", "the store does not answer");
 }
 
 /* Fills VIEW; false where the request has been answered. */
@@ -125,7 +136,7 @@ static bool look(struct view *view)
 	enum dek_action action;
 	int r;
 
-	if (storage_node_of(view->request->http, &view->node) < 0)
+	if (storage_node_of(view->http, &view->node) < 0)
 		return false;
 	r = store_workspace_get_by_id(manager->store, view->node.workspace, &view->workspace);
 	if (r == 0 && view->workspace.key > 0) {
@@ -558,7 +569,7 @@ static void request_free(struct dek_request *request)
 
 static void proceed(struct dek_request *request)
 {
-	struct view view = {.request = request, .deks = request->deks};
+	struct view view = {.request = request, .http = request->http, .deks = request->deks};
 
 	if (!request->answered) {
 		if (!look(&view) || !plan(&view))
@@ -595,20 +606,110 @@ void deks_request(struct deks *deks, struct dek_request *request)
 	proceed(request);
 }
 
-static void cleanup_deks(struct deks **deks)
+/* --- who watches --- */
+
+static void watch_end(struct watch *watch)
 {
-	*deks = deks_free(*deks);
+	for (struct watch **at = &watch->deks->watches; *at; at = &(*at)->next) {
+		if (*at == watch) {
+			*at = watch->next;
+			break;
+		}
+	}
+	watch->http->on_gone = NULL;
+	http_request_unref(watch->http);
+	free(watch);
 }
 
-int deks_new(struct manager *manager, struct deks **ret_deks)
+static void on_watch_gone(struct http_request *http)
 {
-	_cleanup_(cleanup_deks) struct deks *deks = calloc(1, sizeof(*deks));
+	watch_end(http->userdata);
+}
+
+static void arm(struct deks *deks)
+{
+	uint64_t next = UINT64_MAX;
+
+	for (const struct watch *w = deks->watches; w; w = w->next)
+		if (w->due_ms < next)
+			next = w->due_ms;
+	if (next == UINT64_MAX)
+		return;
+	sd_event_source_set_time(deks->timer, next * 1000);
+	sd_event_source_set_enabled(deks->timer, SD_EVENT_ONESHOT);
+}
+
+static int on_due(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct deks *deks = userdata;
+	uint64_t now = now_ms();
+
+	for (struct watch *w = deks->watches, *next; w; w = next) {
+		next = w->next;
+		if (w->due_ms > now)
+			continue;
+		http_reply_json(w->http, 200, json_pack("{s:b}", "revoked", 0));
+		watch_end(w);
+	}
+	arm(deks);
+	return 0;
+}
+
+void deks_review(struct deks *deks)
+{
+	for (struct watch *w = deks->watches, *next; w; w = next) {
+		struct view view = {.http = w->http, .deks = deks};
+
+		next = w->next;
+		if (!look(&view))
+			watch_end(w);
+	}
+}
+
+static unsigned watches_of(const struct deks *deks, int64_t node)
+{
+	unsigned n = 0;
+
+	for (const struct watch *w = deks->watches; w; w = w->next)
+		n += w->node == node;
+	return n;
+}
+
+void deks_watch(struct deks *deks, struct http_request *http)
+{
+	struct view view = {.http = http, .deks = deks};
+	struct watch *watch;
+	unsigned wait_s;
+
+	if (!look(&view))
+		return;
+	if (!rate_take(deks->rates, RATE_NODE_REQUEST, view.node.id, now_ms(), &wait_s) ||
+	    watches_of(deks, view.node.id) >= DEK_WATCHES_MAX) {
+		metrics_count(deks->manager, METRIC_REQUESTS_LIMITED);
+		http_reply_retry(http, 429, RETRY_S, "limited", "too many requests");
+		return;
+	}
+	watch = calloc(1, sizeof(*watch));
+	if (!watch) {
+		http_reply_error(http, 500, "internal", "out of memory");
+		return;
+	}
+	*watch = (struct watch){.next = deks->watches,
+				.deks = deks,
+				.http = http_request_ref(http),
+				.node = view.node.id,
+				.due_ms = view.now_ms + view.key.poll_ms};
+	deks->watches = watch;
+	http->userdata = watch;
+	http->on_gone = on_watch_gone;
+	arm(deks);
+}
+
+static int init(struct deks *deks)
+{
 	void *scratch;
 	int r;
 
-	if (!deks)
-		return -ENOMEM;
-	deks->manager = manager;
 	deks->rates = rates_new();
 	if (!deks->rates)
 		return -ENOMEM;
@@ -616,7 +717,25 @@ int deks_new(struct manager *manager, struct deks **ret_deks)
 	if (r < 0)
 		return log_errno(r, "cannot lock memory for DEKs (LimitMEMLOCK=)");
 	deks->scratch = scratch;
-	*ret_deks = TAKE_PTR(deks);
+	r = sd_event_add_time(deks->manager->event, &deks->timer, CLOCK_BOOTTIME, 0, 1000, on_due,
+			      deks);
+	return r < 0 ? r : sd_event_source_set_enabled(deks->timer, SD_EVENT_OFF);
+}
+
+int deks_new(struct manager *manager, struct deks **ret_deks)
+{
+	struct deks *deks = calloc(1, sizeof(*deks));
+	int r;
+
+	if (!deks)
+		return -ENOMEM;
+	deks->manager = manager;
+	r = init(deks);
+	if (r < 0) {
+		deks_free(deks);
+		return r;
+	}
+	*ret_deks = deks;
 	return 0;
 }
 
@@ -630,6 +749,9 @@ struct deks *deks_free(struct deks *deks)
 		deks->parked = request->next;
 		request_free(request);
 	}
+	while (deks->watches)
+		watch_end(deks->watches);
+	sd_event_source_disable_unref(deks->timer);
 	while (deks->outs) {
 		struct out *out = deks->outs;
 

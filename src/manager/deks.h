@@ -59,5 +59,12 @@ struct dek_request {
 /* Takes over REQUEST (malloc'd), and answers it now or later. */
 void deks_request(struct deks *deks, struct dek_request *request);
 
+/* Answers when the node may have no more DEKs, as deks_request() would refuse them; else with 200 after
+ * the poll interval. 429 above DEK_WATCHES_MAX of a node at once. */
+#define DEK_WATCHES_MAX 4
+void deks_watch(struct deks *deks, struct http_request *http);
+/* A key was revoked, or a node removed: looks at all who watch. */
+void deks_review(struct deks *deks);
+
 /* Whether DEKs of WORKSPACE may be in storage nodes' memory: its CMK is watched. */
 bool deks_current(const struct deks *deks, int64_t workspace);

@@ -126,6 +126,7 @@ static void record_revocation(struct prober *prober, const struct store_key *key
 	metrics_count(manager, METRIC_REVOCATIONS);
 	log_warning("key %s: revoked (%s); %d boots are told to shred", key->name, code, n);
 	leases_review(manager->leases, LEASES_OF_KEY, key->id);
+	deks_review(manager->deks);
 }
 
 static void judge_refusal(struct probe *probe, const struct store_key *key,

@@ -127,11 +127,17 @@ static void rewrap_handle(struct http_request *http)
 	with_blobs(http, DEK_REWRAP);
 }
 
+static void watch_handle(struct http_request *http)
+{
+	deks_watch(http->manager->deks, http);
+}
+
 /* clang-format off */
 const struct http_route storage_routes[] = {
 	{HTTP_POST, "/v1/deks/generate", ROLE_STORAGE_NODE, DEK_BODY_MAX, generate_handle},
 	{HTTP_POST, "/v1/deks/unwrap", ROLE_STORAGE_NODE, DEK_BODY_MAX, unwrap_handle},
 	{HTTP_POST, "/v1/deks/rewrap", ROLE_STORAGE_NODE, DEK_BODY_MAX, rewrap_handle},
+	{HTTP_GET, "/v1/deks/watch", ROLE_STORAGE_NODE, 0, watch_handle},
 	{HTTP_GET, "/v1/node", ROLE_STORAGE_NODE, 0, node_handle},
 	{HTTP_GET, "/healthz", ROLE_STORAGE_NODE, 0, health_handle},
 };

@@ -9,6 +9,7 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,17 +22,20 @@
 #include "storage/emberlock-storage.h"
 
 #define URL_MAX		512
-#define ANSWER_MAX	(512u * 1024) /* 64 blobs and DEKs in hex, and more */
 #define CONNECT_LIMIT_S 10L
 #define ANSWER_LIMIT_S	30L
+#define WAIT_LIMIT_S	60L /* above every poll interval */
+#define WAIT_TURN_MS	500 /* libcurl 7.88 can sleep on an answer that it has read already */
 
 struct ask {
 	CURL *curl;
+	CURLM *waits;
+	atomic_bool interrupted;
 	struct curl_slist *headers;
 	char directory[PATH_MAX - 16], url[URL_MAX];
 	char curl_error[CURL_ERROR_SIZE];
 	char *answer; /* locked */
-	size_t n;
+	size_t n, max;
 };
 
 /* --- what libraries free --- */
@@ -94,7 +98,7 @@ static size_t take_bytes(char *bytes, size_t one, size_t n, void *userdata)
 {
 	struct ask *ask = userdata;
 
-	if (n > ANSWER_MAX - ask->n)
+	if (n > ask->max - ask->n)
 		return 0;
 	memcpy(ask->answer + ask->n, bytes, n);
 	ask->n += n;
@@ -167,7 +171,7 @@ static void cleanup_ask(struct ask **ask)
 	*ask = ask_free(*ask);
 }
 
-int ask_new(const char *directory, struct ask **ret_ask, char *error)
+int ask_new(const char *directory, size_t answer_max, struct ask **ret_ask, char *error)
 {
 	_cleanup_(cleanup_ask) struct ask *ask = calloc(1, sizeof(*ask));
 	void *answer;
@@ -178,13 +182,15 @@ int ask_new(const char *directory, struct ask **ret_ask, char *error)
 	r = read_url(ask, directory, error);
 	if (r < 0)
 		return r;
-	r = locked_new(ANSWER_MAX, &answer);
+	r = locked_new(answer_max, &answer);
 	if (r < 0)
 		return ask_refuse(error, -ENOMEM, "cannot lock memory: %s", strerror(-r));
 	ask->answer = answer;
+	ask->max = answer_max;
 	ask->curl = curl_easy_init();
+	ask->waits = curl_multi_init();
 	ask->headers = curl_slist_append(NULL, "Content-Type: application/json");
-	if (!ask->curl || !ask->headers || set_options(ask) != CURLE_OK)
+	if (!ask->curl || !ask->waits || !ask->headers || set_options(ask) != CURLE_OK)
 		return ask_refuse(error, -ENOMEM, "libcurl cannot be set up");
 	*ret_ask = TAKE_PTR(ask);
 	return 0;
@@ -195,8 +201,9 @@ struct ask *ask_free(struct ask *ask)
 	if (!ask)
 		return NULL;
 	curl_easy_cleanup(ask->curl);
+	curl_multi_cleanup(ask->waits);
 	curl_slist_free_all(ask->headers);
-	locked_free(ask->answer, ANSWER_MAX);
+	locked_free(ask->answer, ask->max);
 	free(ask);
 	return NULL;
 }
@@ -262,5 +269,51 @@ int ask_manager(struct ask *ask, const char *path, json_t *body, json_t **ret_an
 				 *ask->curl_error ? ask->curl_error : curl_easy_strerror(code));
 	curl_easy_setopt(ask->curl, CURLOPT_POSTFIELDS, NULL);
 	bytes_wipe(ask->answer, ask->n);
+	return r;
+}
+
+/* --- waiting --- */
+
+void ask_interrupt(struct ask *ask)
+{
+	ask->interrupted = true;
+	(void)curl_multi_wakeup(ask->waits);
+}
+
+static int wait_done(struct ask *ask)
+{
+	int left, running = 1;
+	CURLMsg *message;
+
+	while (running > 0 && !ask->interrupted) {
+		if (curl_multi_perform(ask->waits, &running) != CURLM_OK)
+			return -EHOSTUNREACH;
+		if (running > 0)
+			(void)curl_multi_poll(ask->waits, NULL, 0, WAIT_TURN_MS, NULL);
+	}
+	if (ask->interrupted)
+		return -ECANCELED;
+	message = curl_multi_info_read(ask->waits, &left);
+	return message && message->data.result == CURLE_OK ? 0 : -EHOSTUNREACH;
+}
+
+int ask_wait(struct ask *ask, const char *path)
+{
+	char url[URL_MAX + 64];
+	json_t *answer;
+	int r;
+
+	snprintf(url, sizeof(url), "%s%s", ask->url, path);
+	ask->n = 0;
+	if (curl_easy_setopt(ask->curl, CURLOPT_URL, url) != CURLE_OK ||
+	    curl_easy_setopt(ask->curl, CURLOPT_TIMEOUT, WAIT_LIMIT_S) != CURLE_OK ||
+	    curl_multi_add_handle(ask->waits, ask->curl) != CURLM_OK)
+		return -EHOSTUNREACH;
+	r = wait_done(ask);
+	curl_multi_remove_handle(ask->waits, ask->curl);
+	if (r == 0)
+		r = judge(ask, &answer, NULL);
+	if (r == 0)
+		json_decref(answer);
 	return r;
 }

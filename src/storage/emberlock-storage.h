@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* For storage nodes: data-encryption keys (DEKs) from an Emberlock manager, kept in locked memory for as
- * long as the manager allows and not a moment longer: emberlock-storage(3).
+ * long as the manager allows and not a moment longer: emberlock-storage(3). They go at once when the
+ * customer takes the key back and the manager can say so, else at the end of their time.
  *
  * A node stores a blob beside its data and asks for the DEK in it when it needs it. A DEK is handed
  * to a function of the caller's while that runs, and lies nowhere else.
@@ -42,7 +43,7 @@ struct emberlock_dek {
 };
 
 /* Opens the credentials that `emberlock-admin storage-node enrol` wrote to DIRECTORY, and room for
- * MAX_DEKS (0: 1,024) in locked memory. Nothing is asked yet. One thread is started. Call it before
+ * MAX_DEKS (0: 1,024) in locked memory. Nothing is asked yet. Two threads are started. Call it before
  * anything else uses libcurl or libjansson: it makes both wipe what they free. */
 int emberlock_storage_open(const char *directory, unsigned max_deks,
 			   struct emberlock_storage **ret_storage, char *error);

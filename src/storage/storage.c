@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* DEKs for storage nodes: from the manager into the cache, and out of it to the caller's function.
  *
+ * Beside it watch.h drops all when the manager says so.
+ *
  *	use, fetch ─▶ cache ─ has it ─▶ function
  *	                └─ has not ─▶ ask the manager ─▶ cache, until asked + ttl */
 #include <errno.h>
@@ -13,9 +15,13 @@
 #include "storage/ask.h"
 #include "storage/cache.h"
 #include "storage/emberlock-storage.h"
+#include "storage/watch.h"
+
+#define ANSWER_MAX (512u * 1024) /* 64 blobs and DEKs in hex, and more */
 
 struct emberlock_storage {
 	struct cache *cache;
+	struct watch *watch;
 	pthread_mutex_t asking; /* one request at a time */
 	struct ask *ask;
 };
@@ -35,7 +41,9 @@ int emberlock_storage_open(const char *directory, unsigned max_deks,
 		(void)ask_refuse(error, r, "cannot lock memory for %u DEKs: %s", max_deks,
 				 strerror(-r));
 	if (r == 0)
-		r = ask_new(directory, &storage->ask, error);
+		r = ask_new(directory, ANSWER_MAX, &storage->ask, error);
+	if (r == 0)
+		r = watch_new(directory, storage->cache, &storage->watch, error);
 	if (r < 0) {
 		emberlock_storage_close(storage);
 		return r;
@@ -48,6 +56,7 @@ void emberlock_storage_close(struct emberlock_storage *storage)
 {
 	if (!storage)
 		return;
+	watch_free(storage->watch);
 	ask_free(storage->ask);
 	cache_free(storage->cache);
 	pthread_mutex_destroy(&storage->asking);
@@ -153,9 +162,13 @@ static int keep(struct emberlock_storage *storage, const json_t *item,
 		const struct emberlock_dek *dek, uint64_t until_ns)
 {
 	const char *hex = json_string_value(json_object_get(item, "dek"));
+	int r = -EPROTO;
 
-	return hex ? cache_put(storage->cache, &dek->blob, context_of(dek), hex, until_ns)
-		   : -EPROTO;
+	if (hex)
+		r = cache_put(storage->cache, &dek->blob, context_of(dek), hex, until_ns);
+	if (r == 0)
+		watch_kick(storage->watch);
+	return r;
 }
 
 int emberlock_dek_generate(struct emberlock_storage *storage, const char *use,

@@ -313,12 +313,12 @@ as_admin() {
 		--key "$work/state/identities/operator/key.pem" "https://127.0.0.1:$admin_port$1"
 }
 
-# The customer takes the key back while a node holds a DEK: it is dropped, by the library, and no more come.
+# The customer takes the key back while a node holds a DEK: it is dropped, by the library, long before its time, and no more come.
 test_dek_revocation() {
 	local file=$work/taken-page held=$work/held.log
 
 	nobody file-kms create taken --directory "$work/kms" >/dev/null
-	create_key taken taken --lease 10s --margin 2s --poll-interval 1s --probe-interval 500ms --max-staleness 10s >/dev/null
+	create_key taken taken --lease 300s --margin 15s --poll-interval 20s --probe-interval 500ms --max-staleness 300s >/dev/null
 	admin workspace create taken --key taken >/dev/null
 	admin storage-node enrol taken t1 --output "$work/t1" >/dev/null
 	node t1 seal data "" text "$file"

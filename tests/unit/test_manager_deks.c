@@ -556,6 +556,88 @@ static void test_revocation(void **state)
 	}
 }
 
+/* --- watching --- */
+
+struct watching {
+	pthread_t thread;
+	const struct node *node;
+	struct answer answer;
+};
+
+static void *watch_main(void *userdata)
+{
+	struct watching *watching = userdata;
+	CURL *curl = handle_for(storage_url, "/v1/deks/watch", &watching->answer);
+
+	curl_easy_setopt(curl, CURLOPT_SSLCERT, watching->node->certificate);
+	curl_easy_setopt(curl, CURLOPT_SSLKEY, watching->node->key);
+	perform(curl, &watching->answer);
+	return NULL;
+}
+
+static struct watching *watch(const struct node *node)
+{
+	struct watching *watching = calloc(1, sizeof(*watching));
+
+	assert_non_null(watching);
+	watching->node = node;
+	assert_int_equal(pthread_create(&watching->thread, NULL, watch_main, watching), 0);
+	return watching;
+}
+
+/* Waits for the answer: STATUS and TEXT. Returns how long the watch took. */
+static uint64_t watched(struct watching *watching, long status, const char *text)
+{
+	uint64_t took_ms;
+
+	assert_int_equal(pthread_join(watching->thread, NULL), 0);
+	watching->answer.body[watching->answer.size] = '\0';
+	assert_int_equal(watching->answer.status, status);
+	assert_non_null(strstr((char *)watching->answer.body, text));
+	took_ms = watching->answer.took_ms;
+	free(watching);
+	return took_ms;
+}
+
+/* A watch lasts long, a probe is soon. */
+#define PATIENT                                                                                    \
+	",\"poll_ms\":20000,\"lease_ms\":60000,\"margin_ms\":5000,\"max_staleness_ms\":60000,"     \
+	"\"probe_ms\":500"
+
+static void test_watch(void **state)
+{
+	struct watching *one, *more[DEK_WATCHES_MAX];
+	struct node node, other;
+	struct dek dek;
+
+	make_key("seen", PATIENT);
+	make_workspace("seen", "seen");
+	make_key("apart", PATIENT);
+	make_workspace("apart", "apart");
+	node_enrol(&node, "w", "sees-nothing");
+	/* Nothing happens: after the poll interval. */
+	assert_in_range(watched(watch(&node), 200, "\"revoked\":false"), 4500, 9000);
+	node_enrol(&node, "seen", "seen");
+	node_enrol(&other, "apart", "removed-later");
+	/* So many at once, and no more. */
+	for (size_t i = 0; i < DEK_WATCHES_MAX; i++)
+		more[i] = watch(&node);
+	pause_ms(500);
+	watched(watch(&node), 429, "limited");
+	dek = generate(&node, "data", NULL);
+	one = watch(&other);
+	pause_ms(300);
+	assert_int_equal(keyfile_set_state(key_dir, "seen", KEYFILE_DISABLED), 0);
+	for (size_t i = 0; i < DEK_WATCHES_MAX; i++)
+		watched(more[i], 403, "\"error\":\"revoked\"");
+	call_refused(&node, "/v1/deks/unwrap", one_blob(dek.blob, NULL), 403, "revoked");
+	/* At once. */
+	assert_true(watched(watch(&node), 403, "\"error\":\"revoked\"") < 10000);
+	/* Others do not notice; until they are removed. */
+	operate("DELETE", "/v1/storage-nodes/apart/removed-later", 204);
+	watched(one, 403, "\"error\":\"node\"");
+}
+
 /* A KMS that is away is no revocation; the KEK that is held serves on, and no other comes. */
 static void test_outage(void **state)
 {
@@ -652,12 +734,13 @@ static void test_lost_database(void **state)
 static int run(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_decisions),  cmocka_unit_test(test_round_trip),
-		cmocka_unit_test(test_batch),	   cmocka_unit_test(test_bodies),
-		cmocka_unit_test(test_bad_blobs),  cmocka_unit_test(test_isolation),
-		cmocka_unit_test(test_unbound),	   cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_revocation), cmocka_unit_test(test_outage),
-		cmocka_unit_test(test_bind_moves), cmocka_unit_test(test_lost_database),
+		cmocka_unit_test(test_decisions),     cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_batch),	      cmocka_unit_test(test_bodies),
+		cmocka_unit_test(test_bad_blobs),     cmocka_unit_test(test_isolation),
+		cmocka_unit_test(test_unbound),	      cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_revocation),    cmocka_unit_test(test_outage),
+		cmocka_unit_test(test_watch),	      cmocka_unit_test(test_bind_moves),
+		cmocka_unit_test(test_lost_database),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
