@@ -334,6 +334,23 @@ test_dek_revocation() {
 	does dek/open-again "^text" node t1 open "" "$file"
 }
 
+# Nobody can say no while the manager is away: the DEK goes at the end of its time.
+test_dek_expiry() {
+	local file=$work/short-page held=$work/short.log
+
+	create_key short cmk --lease 10s --margin 2s --poll-interval 1s --probe-interval 500ms --max-staleness 10s >/dev/null
+	admin workspace create short --key short >/dev/null
+	admin storage-node enrol short e1 --output "$work/e1" >/dev/null
+	node e1 seal data "" text "$file"
+	node e1 hold "" "$file" >"$held" 2>&1 &
+	does dek/held-for-a-short-time "" sh -c "for i in \$(seq 300); do grep -q 'held 1' '$held' && exit; sleep 0.1; done; exit 1"
+	stop_manager
+	wait $!
+	does dek/expired "^dropped$" cat "$held"
+	does dek/after-expiry "" start_manager
+	does dek/open-after-expiry "^text" node e1 open "" "$file"
+}
+
 backup() { python3 -c 'import sqlite3, sys; a, b = map(sqlite3.connect, sys.argv[1:]); a.backup(b)' "$1" "$2"; }
 
 # As emberlock-operations(7) says: a restored copy, and no copy at all.
@@ -426,7 +443,7 @@ test_no_key_is_said() {
 	local secrets
 
 	stop_manager
-	for secrets in state kms stranger db9 s1 s3 r1 t1 r2 s5; do
+	for secrets in state kms stranger db9 s1 s3 r1 t1 e1 r2 s5; do
 		does "no-key-said/$secrets" "^[1-9][0-9]* keys, 1 logs, 0 found" env PYTHONPATH=tests/vm python3 -m lib.leaks \
 			"$work/$secrets" "$work/said.log"
 	done
@@ -449,6 +466,7 @@ if start_manager; then
 	test_storage_nodes
 	test_deks
 	test_dek_revocation
+	test_dek_expiry
 	test_signing_keys
 	test_revocation
 	test_receipts
