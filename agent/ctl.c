@@ -37,8 +37,11 @@ static const struct command {
 	{"initramfs", OPTION_ROOT, false, command_initramfs,
 	 "initramfs [--root=DIR]\n"
 	 "      the files of the configuration that an initramfs carries: name and path\n"},
+	{"ending", 0, true, command_ending,
+	 "ending poweroff|reboot|kexec\n"
+	 "      announces the end of this VM, which then comes in bounded time (EndSec=)\n"},
 	{"end", 0, true, command_end,
-	 "end poweroff|reboot\n"
+	 "end poweroff|reboot|kexec\n"
 	 "      wipes every key and ends the VM; what the shutdown hook runs\n"},
 };
 

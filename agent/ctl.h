@@ -42,6 +42,7 @@ int command_check(const struct ctl_options *options);
 int command_shred(const struct ctl_options *options);
 int command_wait(const struct ctl_options *options);
 int command_end(const struct ctl_options *options);
+int command_ending(const struct ctl_options *options);
 int command_initramfs(const struct ctl_options *options);
 
 /* --- ctl_client.c: one request and its reply on a local socket */

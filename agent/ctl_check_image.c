@@ -29,6 +29,8 @@ static void check_files(struct check *check)
 		{"unit", UNITS "emberlock-admitted.service", "package emberlock-agent"},
 		{"unit", UNITS "emberlock-admitted.target", "package emberlock-agent"},
 		{"unit", UNITS "emberlock-failed.target", "package emberlock-agent"},
+		{"unit", UNITS "emberlock-ending@.service",
+		 "package emberlock-agent: bounds the time of an orderly end"},
 		{"udev", "/usr/lib/udev/rules.d/55-dm.rules",
 		 "package dmsetup: without it making a map waits for ever"},
 		{"udev", "/usr/lib/udev/rules.d/58-emberlock.rules",

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* emberlockctl end: asks the keeper for the orderly end of keys and VM. */
+/* emberlockctl ending and end: announces the orderly end of this boot, and makes it. */
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -23,27 +23,54 @@ static void end_wait(int fd)
 		;
 }
 
+/* 0: there is no such verb, which has been said. */
+static enum end_verb verb_of(const char *command, const char *word)
+{
+	for (enum end_verb verb = END_POWEROFF; verb < END_VERB__MAX; verb++)
+		if (strcmp(word, end_verb_name(verb)) == 0)
+			return verb;
+	fprintf(stderr, "emberlockctl: %s: '%s' is neither poweroff, reboot nor kexec\n", command,
+		word);
+	return 0;
+}
+
+static int keeper_failed(const char *command, int r)
+{
+	fprintf(stderr, "emberlockctl: %s: %s: %s\n", command, KEEPER_SOCKET, strerror(-r));
+	return EXIT_REFUSED;
+}
+
 int command_end(const struct ctl_options *options)
 {
-	struct keeper_end request = {.verb = KEEPER_END_POWEROFF};
+	struct keeper_end request = {.verb = verb_of("end", options->word)};
 	struct keeper_plain reply;
 	_cleanup_close_ int fd = -1;
 	int r;
 
-	if (strcmp(options->word, "reboot") == 0)
-		request.verb = KEEPER_END_REBOOT;
-	else if (strcmp(options->word, "poweroff") != 0)
-		return fprintf(stderr, "emberlockctl: end: '%s' is neither poweroff nor reboot\n",
-			       options->word),
-		       EXIT_USAGE;
+	if (!request.verb)
+		return EXIT_USAGE;
 	r = client_connect(KEEPER_SOCKET, &fd);
 	if (r == 0)
 		r = client_call(fd, FRAME_MAGIC_KEEPER, KEEPER_END, &request, sizeof(request),
 				&reply, sizeof(reply), REPLY_TIMEOUT_MS);
 	/* -EBUSY: a shred is under way already, and ends the VM too. */
 	if (r < 0 && r != -EBUSY)
-		return fprintf(stderr, "emberlockctl: end: %s: %s\n", KEEPER_SOCKET, strerror(-r)),
-		       EXIT_REFUSED;
+		return keeper_failed("end", r);
 	end_wait(fd);
 	return fputs("emberlockctl: end: the keeper has not ended this VM\n", stderr), EXIT_REFUSED;
+}
+
+int command_ending(const struct ctl_options *options)
+{
+	struct keeper_ending request = {.verb = verb_of("ending", options->word)}, reply;
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	if (!request.verb)
+		return EXIT_USAGE;
+	r = client_connect(KEEPER_SOCKET, &fd);
+	if (r == 0)
+		r = client_call(fd, FRAME_MAGIC_KEEPER, KEEPER_ENDING, &request, sizeof(request),
+				&reply, sizeof(reply), REPLY_TIMEOUT_MS);
+	return r < 0 && r != -EBUSY ? keeper_failed("ending", r) : EXIT_DONE;
 }

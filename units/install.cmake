@@ -12,9 +12,18 @@ install(FILES
 	${units}/emberlock-agent.service
 	${units}/emberlock-watchdog.service
 	${units}/emberlock-admitted.service
+	${units}/emberlock-ending@.service
 	${units}/emberlock-admitted.target
 	${units}/emberlock-failed.target
 	DESTINATION lib/systemd/system COMPONENT agent)
+# A halt is a power-off here: RAM that stays on is no end.
+foreach(target poweroff halt reboot kexec)
+	string(REPLACE halt poweroff verb ${target})
+	set(link ${CMAKE_BINARY_DIR}/wants/${target}/emberlock-ending@${verb}.service)
+	file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/wants/${target})
+	file(CREATE_LINK ../emberlock-ending@.service ${link} SYMBOLIC)
+	install(FILES ${link} DESTINATION lib/systemd/system/${target}.target.wants COMPONENT agent)
+endforeach()
 install(FILES ${units}/emberlock-manager.service
 	DESTINATION lib/systemd/system COMPONENT manager)
 foreach(component agent manager)

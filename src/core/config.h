@@ -36,6 +36,7 @@ struct keeper_config {
 	char watchdog[64];	   /* Watchdog=        default /dev/watchdog; "none": none */
 	uint64_t watchdog_ms;	   /* WatchdogSec=     default 30 s; 10 to 600 s */
 	uint64_t agent_gone_ms;	   /* AgentGoneSec=    default 120 s; 10 to 3600 s */
+	uint64_t end_ms;	   /* EndSec=          default 120 s; 10 to 3600 s */
 };
 
 /* --- volumes.d/NAME.conf: [Volume] and [Disk] --- */

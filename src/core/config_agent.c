@@ -67,6 +67,8 @@ static const struct config_key keeper_keys[] = {
 	 CONFIG_FIELD(keeper_config, watchdog_ms), .min = 10000, .max = 600000},
 	{"Keeper", "AgentGoneSec", config_set_duration, "a time from 10 s to 3600 s",
 	 CONFIG_FIELD(keeper_config, agent_gone_ms), .min = 10000, .max = 3600000},
+	{"Keeper", "EndSec", config_set_duration, "a time from 10 s to 3600 s",
+	 CONFIG_FIELD(keeper_config, end_ms), .min = 10000, .max = 3600000},
 };
 
 void keeper_config_init(struct keeper_config *config)
@@ -75,6 +77,7 @@ void keeper_config_init(struct keeper_config *config)
 		.watchdog = "/dev/watchdog",
 		.watchdog_ms = 30000,
 		.agent_gone_ms = 120000,
+		.end_ms = 120000,
 	};
 }
 

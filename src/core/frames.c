@@ -27,6 +27,7 @@ size_t keeper_request_size(uint16_t type)
 		[KEEPER_SHRED] = sizeof(struct keeper_shred),
 		[KEEPER_RECEIPT_SENT] = sizeof(struct keeper_receipt_sent),
 		[KEEPER_END] = sizeof(struct keeper_end),
+		[KEEPER_ENDING] = sizeof(struct keeper_ending),
 		[KEEPER_STATUS] = sizeof(struct keeper_plain),
 	};
 
@@ -48,6 +49,7 @@ size_t keeper_reply_size(uint16_t type)
 		[KEEPER_SHRED] = sizeof(struct keeper_plain),
 		[KEEPER_SHRED_REPORT] = sizeof(struct keeper_report),
 		[KEEPER_END] = sizeof(struct keeper_plain),
+		[KEEPER_ENDING] = sizeof(struct keeper_ending),
 		[KEEPER_STATUS] = sizeof(struct keeper_status),
 	};
 

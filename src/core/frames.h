@@ -56,7 +56,9 @@ enum keeper_frame {
 	KEEPER_SHRED_REPORT, /* keeper → agent, unasked: keeper_report */
 	KEEPER_RECEIPT_SENT, /* agent → keeper: keeper_receipt_sent; no reply */
 	KEEPER_END,	     /* keeper_end: orderly end; from any root peer */
-	KEEPER_STATUS,	     /* reply: keeper_status; from any root peer */
+	KEEPER_ENDING, /* keeper_ending: the machine has begun to stop, and ends in bounded time.
+				Reply: keeper_ending; from any root peer */
+	KEEPER_STATUS, /* reply: keeper_status; from any root peer */
 	KEEPER_FRAME__MAX
 };
 
@@ -117,10 +119,17 @@ struct keeper_receipt_sent {
 	uint32_t kind, zero;
 };
 
-enum keeper_end_verb { KEEPER_END_POWEROFF = 1, KEEPER_END_REBOOT };
 struct keeper_end {
 	struct frame_header header;
-	uint32_t verb, zero;
+	uint32_t verb, zero; /* enum end_verb */
+};
+
+struct keeper_ending {
+	struct frame_header header;
+	uint32_t verb, zero; /* enum end_verb; the newest counts */
+	/* Of the reply, CLOCK_BOOTTIME; 0 in the request. The first request sets both, none moves
+	 * them: at end_ns the keeper makes the end itself. */
+	uint64_t began_ns, end_ns;
 };
 
 struct keeper_status {

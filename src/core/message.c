@@ -50,6 +50,17 @@ const char *cmk_state_name(enum cmk_state state)
 	return name_of(names, ELEMENTSOF(names), state);
 }
 
+const char *end_verb_name(enum end_verb verb)
+{
+	static const char *const names[END_VERB__MAX] = {
+		[END_POWEROFF] = "poweroff",
+		[END_REBOOT] = "reboot",
+		[END_KEXEC] = "kexec",
+	};
+
+	return name_of(names, ELEMENTSOF(names), verb);
+}
+
 const char *volume_use_name(enum volume_use use)
 {
 	static const char *const names[VOLUME_USE__MAX] = {

@@ -51,14 +51,18 @@ enum reason {
 	REASON_REMOVED,	   /* the VM's enrolment was removed */
 	REASON_FAULT,	   /* a keeper process died, or the agent was gone too long */
 	REASON_ADMISSION,  /* OnAdmissionTimeout=poweroff */
-	REASON_END,	   /* orderly power-off, reboot */
+	REASON_END,	   /* orderly power-off, reboot, kexec */
 	REASON__MAX
 };
+
+/* How an orderly end ends. */
+enum end_verb { END_POWEROFF = 1, END_REBOOT, END_KEXEC, END_VERB__MAX };
 
 /* "revoked", "lease", ...: the words of the console line, status and records. Never NULL. */
 const char *reason_name(enum reason reason);
 const char *verdict_name(enum verdict verdict);
 const char *cmk_state_name(enum cmk_state state);
+const char *end_verb_name(enum end_verb verb); /* "poweroff", "reboot", "kexec" */
 /* Code of the console line "emberlock: off: NAME (code N)": 10 + reason. */
 int reason_code(enum reason reason);
 

@@ -44,6 +44,20 @@ void keeper_shred(struct keeper *keeper, enum reason reason, uint64_t now_ns)
 	(void)steps_begin(&keeper->steps, reason, POWER_OFF, false, now_ns);
 }
 
+void keeper_due(struct keeper *keeper, bool take_over, uint64_t now_ns)
+{
+	struct shared *shared = keeper->shared;
+	bool ending = atomic_load(&shared->ending_ns) != LEASE_NEVER;
+	bool lease = now_ns >= atomic_load(&shared->end_ns);
+	enum power_verb verb =
+		ending ? (enum power_verb)atomic_load(&shared->ending_verb) : POWER_OFF;
+
+	if (steps_begin(&keeper->steps, lease ? REASON_LEASE : REASON_END, verb, take_over,
+			now_ns) &&
+	    !lease)
+		console_say(&keeper->console, "the orderly end takes too long (EndSec=)");
+}
+
 void keeper_fault(struct keeper *keeper, bool take_over, const char *why, uint64_t now_ns)
 {
 	if (steps_begin(&keeper->steps, REASON_FAULT, POWER_OFF, take_over, now_ns))
@@ -68,9 +82,11 @@ static void beat(struct keeper *keeper, uint64_t now_ns)
 		watchdog_pet(&keeper->watchdog, now_ns);
 }
 
+/* In an orderly end it is killed with all others, and the end comes by itself. */
 static bool agent_is_missed(struct keeper *keeper)
 {
-	return shared_map_count(keeper->shared) > 0 && !keeper_agent(keeper);
+	return shared_map_count(keeper->shared) > 0 && !keeper_agent(keeper) &&
+	       atomic_load(&keeper->shared->ending_ns) == LEASE_NEVER;
 }
 
 static uint64_t agent_gone_end(const struct keeper *keeper)
@@ -80,8 +96,8 @@ static uint64_t agent_gone_end(const struct keeper *keeper)
 
 static void hold(struct keeper *keeper, uint64_t now_ns)
 {
-	if (now_ns >= atomic_load(&keeper->shared->end_ns)) {
-		keeper_shred(keeper, REASON_LEASE, now_ns);
+	if (now_ns >= shared_due(keeper->shared)) {
+		keeper_due(keeper, false, now_ns);
 	} else if (agent_is_missed(keeper) && now_ns >= agent_gone_end(keeper)) {
 		keeper_fault(keeper, false, "the agent has been gone too long (AgentGoneSec=)",
 			     now_ns);
@@ -116,6 +132,7 @@ uint64_t keeper_next(struct keeper *keeper)
 		return next;
 	if (!keeper->warned)
 		next = sooner(next, keeper->deadline_ns);
+	next = sooner(next, shared_due(keeper->shared));
 	if (agent_is_missed(keeper))
 		next = sooner(next, agent_gone_end(keeper));
 	return next;

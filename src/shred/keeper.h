@@ -56,16 +56,18 @@ struct keeper {
 	uint64_t deadline_ns;
 	enum expiry expiry;
 	bool deadline_set, warned;
+	uint64_t ending_began_ns; /* when the orderly end was announced */
 
 	bool state_put;
 	struct keeper_state state;
 	union {
 		struct frame_header header;
-		uint8_t bytes[KEEPER_FRAME_MAX];
+		_Alignas(uint64_t) uint8_t bytes[KEEPER_FRAME_MAX]; /* every frame's struct */
 	} frame;
 	union {
 		struct frame_header header;
 		struct keeper_hello hello;
+		struct keeper_ending ending;
 		struct keeper_status status;
 	} reply; /* of every type but KEEPER_STATE_GET, whose reply is .state */
 };
@@ -78,7 +80,10 @@ struct connection *keeper_agent(struct keeper *keeper); /* NULL: none is connect
 
 /* Begins a shred, or takes it over (see steps_begin()). */
 void keeper_shred(struct keeper *keeper, enum reason reason, uint64_t now_ns);
-/* The same with REASON_FAULT, and says why on the console. */
+/* shared_due() has come: begins the shred that it stands for, or takes over in place of the other
+ * process. An orderly end that has been announced keeps its verb, whatever it is that has come. */
+void keeper_due(struct keeper *keeper, bool take_over, uint64_t now_ns);
+/* The same as keeper_shred() with REASON_FAULT, and says why on the console. */
 void keeper_fault(struct keeper *keeper, bool take_over, const char *why, uint64_t now_ns);
 
 /* Does all that is due at NOW: heartbeat, deadline, agent gone, steps of a shred. */

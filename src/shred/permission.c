@@ -29,6 +29,7 @@ int permission_check(uint16_t type, enum keeper_role role, enum keeper_phase pha
 		[KEEPER_SHRED] = {ROLE_AGENT, PHASE_HOLDING},
 		[KEEPER_RECEIPT_SENT] = {ROLE_AGENT, PHASE_SHREDDING},
 		[KEEPER_END] = {ANYONE, PHASE_HOLDING},
+		[KEEPER_ENDING] = {ANYONE, PHASE_HOLDING},
 		[KEEPER_STATUS] = {ANYONE, ANYTIME},
 	};
 

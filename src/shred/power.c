@@ -42,9 +42,16 @@ int power_start(struct power *power)
 
 static void call_reboot(void *argument)
 {
+	static const int commands[POWER_VERB__MAX] = {
+		[POWER_OFF] = RB_POWER_OFF,
+		[POWER_REBOOT] = RB_AUTOBOOT,
+		[POWER_KEXEC] = RB_KEXEC,
+	};
 	struct power *power = argument;
 
-	(void)reboot(power->verb == POWER_REBOOT ? RB_AUTOBOOT : RB_POWER_OFF);
+	/* It returns where no kernel is loaded: EINVAL. */
+	if (reboot(commands[power->verb]) < 0 && power->verb == POWER_KEXEC)
+		(void)reboot(RB_AUTOBOOT);
 }
 
 bool power_go(struct power *power, enum power_verb verb)

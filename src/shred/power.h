@@ -7,7 +7,7 @@
 
 #include "shred/workers.h"
 
-enum power_verb { POWER_OFF, POWER_REBOOT };
+enum power_verb { POWER_OFF, POWER_REBOOT, POWER_KEXEC, POWER_VERB__MAX };
 
 #define POWER_ARMED_WORD "emberlock.power=armed"
 
@@ -28,8 +28,8 @@ int power_open(struct power *power);
 /* Starts the thread of this process. */
 int power_start(struct power *power);
 
-/* Tells the kernel, from the thread, to power the machine off or to reboot it; never syncs. Returns
- * at once: false where the switch is not armed, and nothing happens. */
+/* Tells the kernel, from the thread, to do VERB, or to reboot where no kernel is loaded to be started;
+ * never syncs. Returns at once: false where the switch is not armed, and nothing happens. */
 bool power_go(struct power *power, enum power_verb verb);
 
 /* The rung below, from the caller's own thread: an immediate reset by sysrq 'b'. */

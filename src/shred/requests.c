@@ -172,15 +172,51 @@ static int on_receipt_sent(struct keeper *keeper, struct request *request)
 	return NO_REPLY;
 }
 
+static bool verb_of(uint32_t verb, enum power_verb *ret_verb)
+{
+	static const enum power_verb verbs[END_VERB__MAX] = {
+		[END_POWEROFF] = POWER_OFF,
+		[END_REBOOT] = POWER_REBOOT,
+		[END_KEXEC] = POWER_KEXEC,
+	};
+
+	if (verb < END_POWEROFF || verb >= END_VERB__MAX)
+		return false;
+	*ret_verb = verbs[verb];
+	return true;
+}
+
 static int on_end(struct keeper *keeper, struct request *request)
 {
 	const struct keeper_end *end = request->frame;
+	enum power_verb verb;
 
-	if (end->verb != KEEPER_END_POWEROFF && end->verb != KEEPER_END_REBOOT)
+	if (!verb_of(end->verb, &verb))
 		return -EINVAL;
-	(void)steps_begin(&keeper->steps, REASON_END,
-			  end->verb == KEEPER_END_REBOOT ? POWER_REBOOT : POWER_OFF, false,
-			  request->now_ns);
+	(void)steps_begin(&keeper->steps, REASON_END, verb, false, request->now_ns);
+	return 0;
+}
+
+static int on_ending(struct keeper *keeper, struct request *request)
+{
+	const struct keeper_ending *ending = request->frame;
+	struct keeper_ending *reply = request->reply;
+	struct shared *shared = keeper->shared;
+	enum power_verb verb;
+
+	if (!verb_of(ending->verb, &verb) || ending->began_ns != 0 || ending->end_ns != 0)
+		return -EINVAL;
+	atomic_store(&shared->ending_verb, verb);
+	if (atomic_load(&shared->ending_ns) == LEASE_NEVER) {
+		keeper->ending_began_ns = request->now_ns;
+		atomic_store(&shared->ending_ns,
+			     request->now_ns + keeper->config.end_ms * NSEC_PER_MSEC);
+		log_notice("the machine stops (process %d): the end comes within %ju s",
+			   (int)request->from->pid, (uintmax_t)keeper->config.end_ms / 1000);
+	}
+	reply->verb = ending->verb;
+	reply->began_ns = keeper->ending_began_ns;
+	reply->end_ns = atomic_load(&shared->ending_ns);
 	return 0;
 }
 
@@ -221,6 +257,7 @@ static int dispatch(struct keeper *keeper, struct request *request, uint16_t typ
 		[KEEPER_SHRED] = on_shred,
 		[KEEPER_RECEIPT_SENT] = on_receipt_sent,
 		[KEEPER_END] = on_end,
+		[KEEPER_ENDING] = on_ending,
 		[KEEPER_STATUS] = on_status,
 	};
 

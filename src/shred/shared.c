@@ -17,9 +17,18 @@ int shared_new(struct shared **ret_shared)
 	if (shared == MAP_FAILED)
 		return -errno;
 	atomic_store(&shared->end_ns, LEASE_NEVER);
+	atomic_store(&shared->ending_ns, LEASE_NEVER);
 	atomic_store(&shared->pending_slot, -1);
 	*ret_shared = shared;
 	return 0;
+}
+
+uint64_t shared_due(struct shared *shared)
+{
+	uint64_t end_ns = atomic_load(&shared->end_ns);
+	uint64_t ending_ns = atomic_load(&shared->ending_ns);
+
+	return end_ns < ending_ns ? end_ns : ending_ns;
 }
 
 static bool is_named(struct shared_map *map, const char *name)

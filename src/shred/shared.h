@@ -28,6 +28,9 @@ struct shared {
 	atomic_ulong beats[PROCESS__MAX]; /* each process counts up its own, once a second */
 	_Atomic uint64_t end_ns; /* when the keys must end: the deadline, where expiry is shred */
 	atomic_uint boot_key_held;
+	/* the orderly end, once it has been announced */
+	atomic_uint ending_verb;    /* enum power_verb */
+	_Atomic uint64_t ending_ns; /* when the keeper makes it itself; LEASE_NEVER: none is */
 	atomic_int pending_slot; /* of the MAP_ADD that the agent waits for; -1: none. Who sets it
 				    back answers, be it the twin of a dead primary */
 	/* the shred */
@@ -41,6 +44,9 @@ struct shared {
 
 /* The zeroed mapping, end_ns LEASE_NEVER, pending_slot -1. 0 or negative errno. */
 int shared_new(struct shared **ret_shared);
+
+/* When a shred is due by itself: the deadline, or the end of an orderly end; LEASE_NEVER. */
+uint64_t shared_due(struct shared *shared);
 
 /* Registers a map. -EEXIST where its name is there, -ENOSPC. A slot that was removed is used
  * again. The caller makes it count with shared_map_publish(), once its threads are there. */

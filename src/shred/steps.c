@@ -163,12 +163,29 @@ static void send_report(struct steps *steps, enum receipt_kind kind)
 		steps->agent_fd = -1;
 }
 
+static const char *verb_name(enum power_verb verb)
+{
+	static const char *const names[POWER_VERB__MAX] = {
+		[POWER_OFF] = "power off",
+		[POWER_REBOOT] = "reboot",
+		[POWER_KEXEC] = "kexec",
+	};
+
+	return names[verb];
+}
+
 static void go_off(struct steps *steps, uint64_t now_ns)
 {
 	enum reason reason = (enum reason)atomic_load(&steps->shared->reason);
 	enum power_verb verb = (enum power_verb)atomic_load(&steps->shared->verb);
 
 	secret_wipe(steps->identity);
+	/* Both leave RAM to what comes next. */
+	if (verb != POWER_OFF && !all_wiped(steps)) {
+		console_say(steps->console, "a key could not be wiped: power off instead of %s",
+			    verb_name(verb));
+		verb = POWER_OFF;
+	}
 	console_say(steps->console, "off: %s (code %d)", reason_name(reason), reason_code(reason));
 	console_wait(steps->console);
 	if (power_go(steps->power, verb)) {
@@ -178,7 +195,7 @@ static void go_off(struct steps *steps, uint64_t now_ns)
 	console_say(steps->console,
 		    "power is not armed (no %s on the kernel command line): "
 		    "this machine would now %s; it stays on, with %s",
-		    POWER_ARMED_WORD, verb == POWER_REBOOT ? "reboot" : "power off",
+		    POWER_ARMED_WORD, verb_name(verb),
 		    all_wiped(steps) ? "no keys" : "keys that could not be wiped");
 	freezer_thaw(steps->freezer);
 	atomic_store(&steps->shared->wiped, 1);

@@ -94,11 +94,11 @@ static uint64_t primary_shred_end(struct shared *shared)
 /* When the primary should have begun one. */
 static uint64_t primary_deadline(struct shared *shared)
 {
-	uint64_t end_ns = atomic_load(&shared->end_ns);
+	uint64_t due_ns = shared_due(shared);
 
-	if (atomic_load(&shared->owner) != PROCESS_NONE || end_ns == LEASE_NEVER)
+	if (atomic_load(&shared->owner) != PROCESS_NONE || due_ns == LEASE_NEVER)
 		return LEASE_NEVER;
-	return end_ns + TWIN_GRACE_NS;
+	return due_ns + TWIN_GRACE_NS;
 }
 
 static void watch_primary(struct keeper *keeper, uint64_t now_ns)
@@ -106,7 +106,7 @@ static void watch_primary(struct keeper *keeper, uint64_t now_ns)
 	if (now_ns >= keeper->beat_ns)
 		beat(keeper, now_ns);
 	if (now_ns >= primary_deadline(keeper->shared))
-		(void)steps_begin(&keeper->steps, REASON_LEASE, POWER_OFF, true, now_ns);
+		keeper_due(keeper, true, now_ns);
 	if (now_ns >= primary_shred_end(keeper->shared))
 		steps_cut_short(&keeper->steps, now_ns);
 	if (atomic_load(&keeper->shared->owner) == PROCESS_TWIN)

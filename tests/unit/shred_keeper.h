@@ -19,7 +19,7 @@
 #include "shred_dm.h"
 #include "shred_power.h"
 
-#define KEEPERS_MAX 24
+#define KEEPERS_MAX 40
 
 static struct keeper keepers[KEEPERS_MAX];
 static unsigned n_keepers;
@@ -63,6 +63,7 @@ static inline void make_keeper(enum process self)
 	assert_true(n_keepers < KEEPERS_MAX);
 	keeper_init(keeper, clock_boottime_ns());
 	keeper->config.agent_gone_ms = 60000;
+	keeper->config.end_ms = 90000;
 	assert_int_equal(shared_new(&keeper->shared), 0);
 	atomic_store(&keeper->shared->started, 1);
 	atomic_store(&keeper->shared->boot_key_held, 1);

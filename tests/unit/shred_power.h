@@ -5,7 +5,7 @@
 #include "shred/power.h"
 
 static struct {
-	int offs, reboots, resets;
+	int offs, reboots, kexecs, resets;
 } power_asked;
 
 int power_open(struct power *power)
@@ -22,10 +22,13 @@ int power_start(struct power *power)
 
 bool power_go(struct power *power, enum power_verb verb)
 {
-	if (verb == POWER_REBOOT)
-		power_asked.reboots++;
-	else
-		power_asked.offs++;
+	int *asked[POWER_VERB__MAX] = {
+		[POWER_OFF] = &power_asked.offs,
+		[POWER_REBOOT] = &power_asked.reboots,
+		[POWER_KEXEC] = &power_asked.kexecs,
+	};
+
+	++*asked[verb];
 	return power->armed;
 }
 

@@ -157,7 +157,7 @@ static void long_values_are_cut_in_messages(void **state)
 static void keeper(void **state)
 {
 	static const char text[] = "[Keeper]\nRequireMemfdSecret=on\nWatchdog=/dev/watchdog1\n"
-				   "WatchdogSec=10\nAgentGoneSec=1h\n";
+				   "WatchdogSec=10\nAgentGoneSec=1h\nEndSec=10\n";
 	static const struct bad_case cases[] = {
 		{"[Agent]\n", 1, "unknown section [Agent]"},
 		{"[Keeper]\nWatchdog=/tmp/x\n", 2,
@@ -171,6 +171,7 @@ static void keeper(void **state)
 		 "WatchdogSec=: '9' is not a time from 10 s to 600 s"},
 		{"[Keeper]\nAgentGoneSec=3601\n", 2,
 		 "AgentGoneSec=: '3601' is not a time from 10 s to 3600 s"},
+		{"[Keeper]\nEndSec=9\n", 2, "EndSec=: '9' is not a time from 10 s to 3600 s"},
 	};
 	struct keeper_config config;
 	struct config_error error;
@@ -180,11 +181,13 @@ static void keeper(void **state)
 	assert_string_equal(config.watchdog, "/dev/watchdog");
 	assert_int_equal(config.watchdog_ms, 30000);
 	assert_int_equal(config.agent_gone_ms, 120000);
+	assert_int_equal(config.end_ms, 120000);
 	assert_int_equal(keeper_config_parse(text, strlen(text), &config, &error), 0);
 	assert_true(config.require_memfd_secret);
 	assert_string_equal(config.watchdog, "/dev/watchdog1");
 	assert_int_equal(config.watchdog_ms, 10000);
 	assert_int_equal(config.agent_gone_ms, 3600000);
+	assert_int_equal(config.end_ms, 10000);
 	CHECK_BAD(keeper_config_parse, config, cases);
 }
 

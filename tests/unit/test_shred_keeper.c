@@ -422,14 +422,130 @@ static void requests_to_shred_and_to_end(void **state)
 	receive_report(RECEIPT_KEYS);
 }
 
-static void end_reboots(void **state)
+static void end_does_its_verb(enum end_verb verb, const int *asked)
 {
-	struct keeper_end end = {.verb = KEEPER_END_REBOOT};
+	struct keeper_end end = {.verb = verb};
 
+	add_map("one", 0);
 	assert_int_equal(ask(KEEPER_END, &end, sizeof(end)), 0);
 	run_until(SHRED_POWER);
-	assert_int_equal(power_asked.reboots, 1);
+	assert_int_equal(*asked, 1);
+	assert_int_equal(power_asked.offs + power_asked.reboots + power_asked.kexecs, 1);
 	assert_console("emberlock: off: end (code 19)\n");
+}
+
+static void end_powers_off(void **state)
+{
+	end_does_its_verb(END_POWEROFF, &power_asked.offs);
+}
+
+static void end_reboots(void **state)
+{
+	end_does_its_verb(END_REBOOT, &power_asked.reboots);
+}
+
+static void end_starts_a_kernel(void **state)
+{
+	end_does_its_verb(END_KEXEC, &power_asked.kexecs);
+}
+
+/* RAM that holds a key is never left to another kernel. */
+static void end_with_a_key_left_powers_off(enum end_verb verb)
+{
+	struct keeper_end end = {.verb = verb};
+
+	add_map("hopeless", 0);
+	assert_int_equal(ask(KEEPER_END, &end, sizeof(end)), 0);
+	run_until(SHRED_POWER);
+	assert_int_equal(power_asked.offs, 1);
+	assert_int_equal(power_asked.reboots + power_asked.kexecs, 0);
+	assert_console("a key could not be wiped: power off instead of ");
+}
+
+static void reboot_with_a_key_left_powers_off(void **state)
+{
+	end_with_a_key_left_powers_off(END_REBOOT);
+}
+
+static void kexec_with_a_key_left_powers_off(void **state)
+{
+	end_with_a_key_left_powers_off(END_KEXEC);
+}
+
+static struct keeper_ending announce(enum end_verb verb)
+{
+	struct keeper_ending ending = {.verb = verb};
+
+	assert_int_equal(ask(KEEPER_ENDING, &ending, sizeof(ending)), 0);
+	memcpy(&ending, &reply, sizeof(ending));
+	return ending;
+}
+
+/* The first announcement sets the time, which none after it moves; the newest verb counts. */
+static void announced_end_comes_by_itself(void **state)
+{
+	uint64_t before_ns = clock_boottime_ns();
+	struct keeper_ending first, second;
+
+	first = announce(END_POWEROFF);
+	assert_in_range(first.began_ns, before_ns, clock_boottime_ns());
+	assert_int_equal(first.end_ns - first.began_ns, 90000000000);
+	second = announce(END_REBOOT);
+	assert_int_equal(second.began_ns, first.began_ns);
+	assert_int_equal(second.end_ns, first.end_ns);
+	assert_int_equal(keeper_phase(keeper), PHASE_HOLDING);
+	assert_true(both_secrets_are(true, true));
+
+	keeper->beat_ns = LEASE_NEVER;
+	assert_int_equal(keeper_next(keeper), first.end_ns);
+	keeper_run(keeper, first.end_ns - 1);
+	assert_int_equal(keeper_phase(keeper), PHASE_HOLDING);
+	keeper_run(keeper, first.end_ns);
+	assert_int_equal(keeper->shared->reason, REASON_END);
+	run_until(SHRED_POWER);
+	assert_int_equal(power_asked.reboots, 1);
+	assert_console("the orderly end takes too long (EndSec=)");
+}
+
+static void bad_announcements_are_refused(void **state)
+{
+	const struct keeper_ending bad[] = {
+		{.verb = 0},
+		{.verb = END_VERB__MAX},
+		{.verb = UINT32_MAX},
+		{.verb = END_REBOOT, .began_ns = 1},
+		{.verb = END_REBOOT, .end_ns = 1},
+	};
+
+	for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+		struct keeper_ending ending = bad[i];
+
+		assert_int_equal(ask(KEEPER_ENDING, &ending, sizeof(ending)), -EINVAL);
+	}
+	assert_int_equal(shared_due(keeper->shared), LEASE_NEVER);
+}
+
+/* What must not turn a reboot into a power-off: an agent that was killed with all others, and a lease
+ * that nobody can renew any more. */
+static void announced_end_keeps_its_verb(void **state)
+{
+	struct keeper_ending ending;
+	struct keeper_deadline deadline = {.expiry = EXPIRY_SHRED};
+
+	add_map("one", 0);
+	say_hello();
+	ending = announce(END_REBOOT);
+	deadline.deadline_ns = ending.end_ns - 1000;
+	assert_int_equal(ask(KEEPER_DEADLINE, &deadline, sizeof(deadline)), 0);
+	keeper->connections[0].role = ROLE_PEER;
+	keeper->steps.agent_fd = -1;
+	keeper->agent_gone_ns = ending.began_ns - 60000000000;
+	keeper_run(keeper, ending.began_ns);
+	assert_int_equal(keeper_phase(keeper), PHASE_HOLDING);
+	keeper_run(keeper, deadline.deadline_ns);
+	assert_int_equal(keeper->shared->reason, REASON_LEASE);
+	run_until(SHRED_POWER);
+	assert_int_equal(power_asked.reboots, 1);
 }
 
 static void closing_receipt_counts(void **state)
@@ -513,7 +629,14 @@ int main(void)
 		cmocka_unit_test_setup(agent_gone_too_long_shreds, new_keeper),
 		cmocka_unit_test_setup(only_work_ends_the_absence_of_the_agent, new_keeper),
 		cmocka_unit_test_setup(requests_to_shred_and_to_end, new_keeper),
+		cmocka_unit_test_setup(end_powers_off, new_keeper),
 		cmocka_unit_test_setup(end_reboots, new_keeper),
+		cmocka_unit_test_setup(end_starts_a_kernel, new_keeper),
+		cmocka_unit_test_setup(reboot_with_a_key_left_powers_off, new_keeper),
+		cmocka_unit_test_setup(kexec_with_a_key_left_powers_off, new_keeper),
+		cmocka_unit_test_setup(announced_end_comes_by_itself, new_keeper),
+		cmocka_unit_test_setup(bad_announcements_are_refused, new_keeper),
+		cmocka_unit_test_setup(announced_end_keeps_its_verb, new_keeper),
 		cmocka_unit_test_setup(closing_receipt_counts, new_keeper),
 		cmocka_unit_test_setup(stuck_twin_shreds_and_ends_petting, new_keeper),
 		cmocka_unit_test_setup(loop_hears_agent_and_twin, new_keeper),

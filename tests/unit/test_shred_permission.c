@@ -28,6 +28,7 @@ static const struct {
 	{KEEPER_SHRED_REPORT, "PPP", "PPP"},
 	{KEEPER_RECEIPT_SENT, "PPP", "B+B"},
 	{KEEPER_END, "+BB", "+BB"},
+	{KEEPER_ENDING, "+BB", "+BB"},
 	{KEEPER_STATUS, "+++", "+++"},
 	{KEEPER_FRAME__MAX, "PPP", "PPP"},
 	{UINT16_MAX, "PPP", "PPP"},

@@ -86,6 +86,21 @@ static void deadline_is_the_primarys_for_a_grace(void **state)
 	assert_int_equal(keeper->shared->reason, REASON_LEASE);
 }
 
+static void announced_end_is_the_primarys_for_a_grace(void **state)
+{
+	uint64_t now_ns = clock_boottime_ns();
+
+	atomic_store(&keeper->shared->ending_verb, POWER_REBOOT);
+	atomic_store(&keeper->shared->ending_ns, now_ns - TWIN_GRACE_NS / 10);
+	turn();
+	assert_int_equal(owner(), PROCESS_NONE);
+	atomic_store(&keeper->shared->ending_ns, now_ns - TWIN_GRACE_NS);
+	turn();
+	assert_int_equal(owner(), PROCESS_TWIN);
+	assert_int_equal(keeper->shared->reason, REASON_END);
+	assert_int_equal(keeper->shared->verb, POWER_REBOOT);
+}
+
 static void warn_or_no_deadline_is_left_alone(void **state)
 {
 	atomic_store(&keeper->shared->end_ns, LEASE_NEVER);
@@ -156,6 +171,7 @@ int main(void)
 		cmocka_unit_test_setup(death_of_the_primary_shreds_and_reports, new_twin),
 		cmocka_unit_test_setup(death_of_the_primary_answers_the_agent, new_twin),
 		cmocka_unit_test_setup(deadline_is_the_primarys_for_a_grace, new_twin),
+		cmocka_unit_test_setup(announced_end_is_the_primarys_for_a_grace, new_twin),
 		cmocka_unit_test_setup(warn_or_no_deadline_is_left_alone, new_twin),
 		cmocka_unit_test_setup(shred_in_time_is_the_primarys, new_twin),
 		cmocka_unit_test_setup(shred_that_does_not_end_is_cut_short, new_twin),

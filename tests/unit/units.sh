@@ -56,7 +56,7 @@ exposure() {
 reasons() {
 	local short=${1#emberlock-} lines setting name detail
 
-	short=${short%.service}
+	short=${short%.service} short=${short%@}
 	lines=$(grep -E "^\.It Em (.*\b$short\b|all\b)" "$top/man/emberlock-units.7")
 	while IFS= read -r setting; do
 		name=${setting%%=*}= detail=${setting#*=}

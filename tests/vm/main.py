@@ -118,7 +118,7 @@ def sockets(vm: VM) -> None:
         assert r.status != 0, r
         # One that is there, is asked, and does not answer: the connection is closed.
         ask = "perl -MSocket -e 'socket(S, PF_UNIX, SOCK_SEQPACKET, 0); connect(S, sockaddr_un($ARGV[0])) or exit 5; " \
-              "send(S, pack(q(L S S L l), 0x454d424b, 14, 0, 16, 0), 0); alarm 10; recv(S, my $f, 9999, 0); exit !length $f' "
+              "send(S, pack(q(L S S L l), 0x454d424b, 15, 0, 16, 0), 0); alarm 10; recv(S, my $f, 9999, 0); exit !length $f' "
         assert vm.run(ask + keeper, check=False).status == 0, "the control: the keeper answers STATUS to root"
         assert vm.run(f"unshare --user --map-root-user {ask}{keeper}", check=False).status != 0
     with check("main/sockets: uid 0 of a container with ids of its own reaches none"):
