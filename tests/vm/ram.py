@@ -34,7 +34,6 @@ import contextlib
 import hashlib
 import os
 import secrets
-import sqlite3
 import subprocess
 import tempfile
 import time
@@ -44,7 +43,8 @@ from pathlib import Path
 
 from lib.checks import check, finish, note, whole, work_directory
 from lib.guest import AGENT, KEEPER, QUIET, WATCHDOG, process_ids, status, wait_admitted
-from lib.material import Found, Material, Scanner, forms, hkdf_extract, hmac_states, segment_key
+from lib.learn import Expected, Keys, boot_report, counts, learn
+from lib.material import Found, Material, Scanner, forms
 from lib.vm import PROJECT
 from lib.world import VM, World, image_with, volume
 
@@ -58,7 +58,6 @@ VOLUMES = {
 }
 DISKS = {"data": "256M", "swap": "256M", "many": "160M", "slow": "32M", "fails": "64M"}
 SEGMENTS = {"data": 1, "swap": 1, "many": 3, "slow": 1}
-INSTANCES = range(1, 9)  # of a volume that is tried again
 MEMORY = 512  # MiB
 CANARY = "CANARY-" + hashlib.sha256(b"ram").hexdigest()[:24]
 ARMED = "emberlock.power=armed"
@@ -132,34 +131,7 @@ class Kernel:
     driver: str  # a word in the name of its xts(aes)
 
 
-@dataclass
-class Keys:
-    """What was learnt from one boot's RAM."""
-
-    material: Material = field(default_factory=Material)
-    segments: dict[str, bytes] = field(default_factory=dict)
-    others: int = 0
-
-
-@dataclass(frozen=True)
-class Expected:
-    """How many of what; what is not named is expected nowhere."""
-
-    boot_key: int = 0
-    seed: int = 0
-    segments: frozenset[str] = frozenset()
-
-    def counts(self) -> dict[str, int]:
-        schedules = 2 * len(self.segments)
-        return {"boot key": self.boot_key, "identity seed": self.seed, "encryption schedule": schedules,
-                "decryption schedule": schedules, "raw key": 0, "derived": 0, "pieces": 0}
-
-
 rows: list[tuple[str, str, dict[str, int], dict[str, int]]] = []
-
-
-def counts(found: Found) -> dict[str, int]:
-    return {name: len(found.strays) if name == "pieces" else found.count(name) for name in Expected().counts()}
 
 
 def judge(kernel: str, state: str, search: Callable[[], Found], expected: Expected) -> None:
@@ -174,55 +146,6 @@ def judge(kernel: str, state: str, search: Callable[[], Found], expected: Expect
         for key, places in found.wholes.items():
             if key.role.endswith("schedule"):
                 assert len(places) == (key.of in expected.segments), (key, places)
-
-
-# The world's side
-
-def boot_report(world: World, vm: str) -> bytes:
-    with sqlite3.connect(f"file:{world.state}/manager.db?mode=ro", uri=True) as db:
-        return db.execute("SELECT report FROM boots JOIN vms ON boots.vm = vms.id WHERE vms.name = ?"
-                          " ORDER BY first_ms DESC LIMIT 1", (vm,)).fetchone()[0]
-
-
-def ed25519_public(seed: bytes) -> bytes:
-    der = bytes.fromhex("302e020100300506032b657004220420") + seed  # RFC 8410
-    return subprocess.run(["openssl", "pkey", "-inform", "DER", "-pubout", "-outform", "DER"], input=der,
-                          capture_output=True, check=True).stdout[-32:]
-
-
-def learn(scanner: Scanner, ram: Path, report: bytes) -> Keys:
-    """The keys of the boot that made @report, from the RAM of the guest, which stands still."""
-    boot_id, public = report[136:152], report[152:184]  # src/core/message_boot_report.c
-    keys, schedules = Keys(), set(scanner.schedules(ram).values())
-    first = next(iter(SEGMENTS))
-    found = [page for page in scanner.pages(ram, 64).values()
-             if segment_key(hkdf_extract(boot_id, page), first, 1, 0)[:32] in schedules]
-    assert len(found) == 1, f"{len(found)} pages are the boot key"
-    extracted = hkdf_extract(boot_id, found[0])
-    seeds = [page for page in scanner.pages(ram, 32).values() if ed25519_public(page) == public]
-    assert len(seeds) == 1, f"{len(seeds)} pages are the seed"
-
-    m = keys.material
-    m.add("boot", "boot key", found[0])
-    m.add("boot", "identity seed", seeds[0])
-    m.add("boot", "derived", extracted)
-    inner = bytes(b ^ 0x36 for b in boot_id.ljust(128, b"\0")) + found[0]
-    for content in hashlib.sha512(inner).digest(), *hmac_states(extracted).values():
-        m.add("boot", "derived", content)
-    scalar = hashlib.sha512(seeds[0]).digest()
-    for content in scalar, bytes([scalar[0] & 248]) + scalar[1:31] + bytes([scalar[31] & 63 | 64]):
-        m.add("boot", "derived", content)
-    for name, n in SEGMENTS.items():
-        for segment in range(n):
-            key = next(k for i in INSTANCES if (k := segment_key(extracted, name, i, segment))[:32] in schedules)
-            assert key[32:] in schedules, f"no schedule of the other half: volume {name}, segment {segment}"
-            keys.segments[f"volume {name} segment {segment}"] = key
-    for of, key in keys.segments.items():
-        m.add_segment(of, key)
-    for instance in INSTANCES:
-        m.add_segment(f"volume fails instance {instance}", segment_key(extracted, "fails", instance, 0))
-    keys.others = len(schedules) - 2 * len(keys.segments)
-    return keys
 
 
 @dataclass
@@ -279,7 +202,7 @@ def admitted(search: Search, world: World) -> None:
         release = vm.run("uname -r; sleep 2").text  # RCU frees the payloads of keyrings
         vm.qmp.pause()
         begin = time.monotonic()
-        search.keys = learn(search.scanner, search.ram, boot_report(world, name))
+        search.keys = learn(search.scanner, search.ram, boot_report(world, name), SEGMENTS, failed=["fails"])
         note(f"Linux {release}, {drivers.split()[0]}: {len(search.keys.segments)} segments; {search.keys.others} AES-256 schedules "
              f"of others (TLS, random generators); learnt in {time.monotonic() - begin:.1f} s")
         vm.qmp.resume()
