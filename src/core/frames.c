@@ -73,6 +73,7 @@ size_t control_request_size(uint16_t type)
 		[CONTROL_STATUS] = sizeof(struct control_plain),
 		[CONTROL_WAIT] = sizeof(struct control_plain),
 		[CONTROL_SHRED] = sizeof(struct control_shred),
+		[CONTROL_ENDING] = sizeof(struct control_ending),
 	};
 
 	return size_of(sizes, ELEMENTSOF(sizes), type);
@@ -84,6 +85,7 @@ size_t control_reply_size(uint16_t type)
 		[CONTROL_STATUS] = sizeof(struct control_status),
 		[CONTROL_WAIT] = sizeof(struct control_status),
 		[CONTROL_SHRED] = sizeof(struct control_plain),
+		[CONTROL_ENDING] = sizeof(struct control_plain),
 	};
 
 	return size_of(sizes, ELEMENTSOF(sizes), type);
@@ -92,10 +94,9 @@ size_t control_reply_size(uint16_t type)
 const char *route_path(enum route route)
 {
 	static const char *const paths[ROUTE__MAX] = {
-		[ROUTE_BOOT] = "/v1/boot",
-		[ROUTE_LEASE] = "/v1/lease",
-		[ROUTE_RECEIPT] = "/v1/receipt",
-		[ROUTE_SIGNING_KEYS] = "/v1/signing-keys",
+		[ROUTE_BOOT] = "/v1/boot",	 [ROUTE_LEASE] = "/v1/lease",
+		[ROUTE_RECEIPT] = "/v1/receipt", [ROUTE_SIGNING_KEYS] = "/v1/signing-keys",
+		[ROUTE_ENDING] = "/v1/ending",
 	};
 
 	return route < ROUTE__MAX ? paths[route] : NULL;
@@ -107,6 +108,7 @@ size_t route_body_size(enum route route)
 		[ROUTE_BOOT] = BOOT_BODY_SIZE,
 		[ROUTE_LEASE] = LEASE_REQUEST_SIZE,
 		[ROUTE_RECEIPT] = RECEIPT_SIZE,
+		[ROUTE_ENDING] = ENDING_SIZE,
 	};
 
 	return size_of(sizes, ELEMENTSOF(sizes), route);

@@ -151,9 +151,17 @@ size_t keeper_request_size(uint16_t type);
 size_t keeper_reply_size(uint16_t type);
 
 /* ---- watchdog ---- */
-enum route { ROUTE_BOOT = 1, ROUTE_LEASE, ROUTE_RECEIPT, ROUTE_SIGNING_KEYS, ROUTE__MAX };
+enum route {
+	ROUTE_BOOT = 1,
+	ROUTE_LEASE,
+	ROUTE_RECEIPT,
+	ROUTE_SIGNING_KEYS,
+	ROUTE_ENDING,
+	ROUTE__MAX
+};
 /* "/v1/boot", … : the path at the manager. Body sizes: BOOT_BODY_SIZE, LEASE_REQUEST_SIZE,
- * RECEIPT_SIZE, 0 (GET). Answers with 200: TOKEN_SIZE, TOKEN_SIZE, 0, SIGNING_KEYS_SIZE. */
+ * RECEIPT_SIZE, 0 (GET), ENDING_SIZE. Answers with 200: TOKEN_SIZE, TOKEN_SIZE, 0,
+ * SIGNING_KEYS_SIZE, 0. */
 const char *route_path(enum route route);
 size_t route_body_size(enum route route);
 
@@ -188,6 +196,8 @@ enum control_frame {
 	CONTROL_WAIT,  /* reply (control_status) once the VM is admitted, has failed for good, or is
 			  shredding */
 	CONTROL_SHRED, /* control_shred; root of the initial user namespace. Reply: header only */
+	CONTROL_ENDING, /* control_ending; the same. Reply: header only, once the manager has the
+			   note or there is no way to it */
 	CONTROL_FRAME__MAX
 };
 struct control_plain {
@@ -196,6 +206,10 @@ struct control_plain {
 struct control_shred {
 	struct frame_header header;
 	uint32_t dry_run, zero;
+};
+struct control_ending {
+	struct frame_header header;
+	uint32_t verb, zero; /* enum end_verb; 0: whichever comes, or has come */
 };
 struct control_volume {
 	char name[VOLUME_NAME_MAX + 1];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What VM and manager say to each other: five records of fixed size, integers in network byte
+/* What VM and manager say to each other: six records of fixed size, integers in network byte
  * order, each with a magic that is its version, each signed over a domain string and all that
  * precedes the signature. Pure: encode, decode, check of form; signatures are keys/sign.h's work.
  *
@@ -8,6 +8,7 @@
  *   boot report     agent → manager     what booted; its SHA-256 is the admission
  *   lease request   agent → manager     one challenge
  *   receipt         agent → manager     what a shred did
+ *   ending          agent → manager     this boot ends in good order
  *
  * emberlock-protocol(7) draws them. Every decoder: 0, or -EBADMSG where size, magic, a reserved
  * byte (must be zero), an enum, a number or a text is not of the form; nothing is written then.
@@ -27,6 +28,7 @@
 #define BOOT_REPORT_DOMAIN   "emberlock v1 boot report"
 #define LEASE_REQUEST_DOMAIN "emberlock v1 lease request"
 #define RECEIPT_DOMAIN	     "emberlock v1 receipt"
+#define ENDING_DOMAIN	     "emberlock v1 ending"
 
 enum verdict { VERDICT_ADMIT = 1, VERDICT_CONTINUE, VERDICT_SHRED, VERDICT__MAX };
 enum expiry { EXPIRY_SHRED = 1, EXPIRY_WARN, EXPIRY__MAX };
@@ -228,6 +230,21 @@ struct receipt {
  * One with a time of "keys gone" and an unwiped segment is not of the form. */
 void receipt_encode(const struct receipt *receipt, uint8_t bytes[static RECEIPT_SIZE]);
 int receipt_decode(const uint8_t *bytes, size_t size, struct receipt *ret_receipt);
+
+#define ENDING_SIZE 128
+/* Says that the keeper makes an orderly end of this boot BOUND_MS after BEGAN_NS at the latest, which
+ * nobody can put off. It does not say that a key is gone: none is yet, and only a receipt says so. */
+struct ending {
+	uint8_t admission[HASH_SIZE];
+	enum end_verb verb;
+	uint32_t bound_ms;		   /* not 0 */
+	uint64_t began_ns;		   /* CLOCK_BOOTTIME */
+	uint8_t signature[SIGNATURE_SIZE]; /* by the boot key */
+};
+/*   0 magic "EMBEND01" · 8 admission · 40 verb · 41 zero (3) · 44 bound · 48 began · 56 zero (8) ·
+ *  64 signature */
+void ending_encode(const struct ending *ending, uint8_t bytes[static ENDING_SIZE]);
+int ending_decode(const uint8_t *bytes, size_t size, struct ending *ret_ending);
 
 /* What goes to POST /v1/boot: the report and the first lease request, one after the other. */
 #define BOOT_BODY_SIZE (BOOT_REPORT_SIZE + LEASE_REQUEST_SIZE)

@@ -188,3 +188,33 @@ int receipt_verify(const uint8_t *bytes, size_t n,
 	*ret_receipt = receipt;
 	return 0;
 }
+
+int ending_sign(const struct signing_key *boot_key, struct ending *ending,
+		uint8_t ret_bytes[static ENDING_SIZE])
+{
+	int r;
+
+	ending_encode(ending, ret_bytes);
+	r = sign_domain(boot_key, ENDING_DOMAIN, ret_bytes, ENDING_SIZE - SIGNATURE_SIZE,
+			ending->signature);
+	if (r < 0)
+		return r;
+	ending_encode(ending, ret_bytes);
+	return 0;
+}
+
+int ending_verify(const uint8_t *bytes, size_t n, const uint8_t boot_public[static PUBLIC_KEY_SIZE],
+		  struct ending *ret_ending)
+{
+	struct ending ending;
+	int r;
+
+	r = ending_decode(bytes, n, &ending);
+	if (r < 0)
+		return r;
+	r = record_verify(boot_public, ENDING_DOMAIN, bytes, ENDING_SIZE);
+	if (r < 0)
+		return r;
+	*ret_ending = ending;
+	return 0;
+}

@@ -71,3 +71,8 @@ int receipt_sign(const struct signing_key *boot_key, struct receipt *receipt,
 		 uint8_t ret_bytes[static RECEIPT_SIZE]);
 int receipt_verify(const uint8_t *bytes, size_t n,
 		   const uint8_t boot_public[static PUBLIC_KEY_SIZE], struct receipt *ret_receipt);
+
+int ending_sign(const struct signing_key *boot_key, struct ending *ending,
+		uint8_t ret_bytes[static ENDING_SIZE]);
+int ending_verify(const uint8_t *bytes, size_t n, const uint8_t boot_public[static PUBLIC_KEY_SIZE],
+		  struct ending *ret_ending);

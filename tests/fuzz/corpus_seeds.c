@@ -112,6 +112,18 @@ static void receipts(void)
 	seed("receipt", "unwiped", bytes, sizeof(bytes));
 }
 
+static void endings(void)
+{
+	struct ending ending = {.verb = END_REBOOT, .bound_ms = 120000, .began_ns = 1};
+	uint8_t bytes[ENDING_SIZE];
+
+	ending_encode(&ending, bytes);
+	seed("ending", "reboot", bytes, sizeof(bytes));
+	ending.bound_ms = 0;
+	ending_encode(&ending, bytes);
+	seed("ending", "unbounded", bytes, sizeof(bytes));
+}
+
 static void frames(void)
 {
 	struct keeper_deadline deadline = {.deadline_ns = 1, .expiry = EXPIRY_SHRED};
@@ -159,6 +171,7 @@ int main(int argc, char **argv)
 	boot_reports();
 	lease_requests();
 	receipts();
+	endings();
 	frames();
 	dek_blobs();
 	return failed;

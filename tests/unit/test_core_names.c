@@ -16,6 +16,7 @@
 NAMER(reason_name)
 NAMER(verdict_name)
 NAMER(cmk_state_name)
+NAMER(end_verb_name)
 NAMER(volume_use_name)
 NAMER(volume_state_name)
 NAMER(lease_state_name)
@@ -32,6 +33,7 @@ static void each_has_its_own(void **state)
 		{reason_name_of, 0, REASON__MAX},
 		{verdict_name_of, 1, VERDICT__MAX},
 		{cmk_state_name_of, 1, CMK__MAX},
+		{end_verb_name_of, 1, END_VERB__MAX},
 		{volume_use_name_of, 1, VOLUME_USE__MAX},
 		{volume_state_name_of, 0, VOLUME_STATE__MAX},
 		{lease_state_name_of, 0, LEASE_STATE__MAX},

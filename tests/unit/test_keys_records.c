@@ -93,6 +93,11 @@ static int verify_receipt(const struct record *record, const uint8_t public_key[
 	VERIFY(receipt, receipt_verify(record->bytes, record->size, public_key, &out));
 }
 
+static int verify_ending(const struct record *record, const uint8_t public_key[PUBLIC_KEY_SIZE])
+{
+	VERIFY(ending, ending_verify(record->bytes, record->size, public_key, &out));
+}
+
 static struct token example_token(void)
 {
 	struct token token = {
@@ -218,6 +223,17 @@ static void receipt(void **state)
 	record_holds(&record, public_key);
 }
 
+static void ending(void **state)
+{
+	uint8_t public_key[PUBLIC_KEY_SIZE];
+	_cleanup_signing_key_ struct signing_key *key = key_of(8, public_key);
+	struct record record = {.size = ENDING_SIZE, .verify = verify_ending};
+	struct ending ending = {.verb = END_KEXEC, .bound_ms = 1000, .began_ns = 1};
+
+	assert_int_equal(ending_sign(key, &ending, record.bytes), 0);
+	record_holds(&record, public_key);
+}
+
 /* A lease request and a token have one size, and could hold the same bytes: only the domain tells
  * them apart. */
 static void a_record_of_another_domain(void **state)
@@ -249,6 +265,7 @@ int main(void)
 		cmocka_unit_test(boot_report_without_the_boot_key),
 		cmocka_unit_test(lease_request),
 		cmocka_unit_test(receipt),
+		cmocka_unit_test(ending),
 		cmocka_unit_test(a_record_of_another_domain),
 	};
 
