@@ -49,6 +49,16 @@ static const char *state_of(const struct store_boot *boot, uint64_t now_ms)
 							: engine_state_name(boot, now_ms);
 }
 
+/* How a boot said that it ends; "" where it did not. */
+static const char *ending_of(const struct store_boot *boot)
+{
+	struct ending ending;
+
+	if (ending_decode(boot->ending, sizeof(boot->ending), &ending) < 0)
+		return "";
+	return end_verb_name(ending.verb);
+}
+
 static json_t *row(const struct store_boot *boot, uint64_t now_ms)
 {
 	char boot_id[2 * BOOT_ID_SIZE + 1], admission[2 * HASH_SIZE + 1];
@@ -59,17 +69,17 @@ static json_t *row(const struct store_boot *boot, uint64_t now_ms)
 		return NULL;
 	hex_encode(report.boot_id, BOOT_ID_SIZE, boot_id);
 	hex_encode(boot->admission, HASH_SIZE, admission);
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:i, s:i, "
-			 "s:i, s:o, s:s}",
-			 "workspace", boot->workspace_name, "vm", boot->vm_name, "boot_id", boot_id,
-			 "admission", admission, "state", state_of(boot, now_ms), "verdict",
-			 verdict_of(boot), "reason", reason_name(boot->reason), "lease_until",
-			 (json_int_t)(until / 1000), "last_seen",
-			 (json_int_t)(boot->last_ms / 1000), "class",
-			 engine_class_name(engine_class(boot, now_ms)), "version", report.version,
-			 "kernel", report.kernel, "self_test_passed", (int)boot->self_test_passed,
-			 "self_test_failed", (int)boot->self_test_failed, "pauses",
-			 (int)boot->pauses, "volumes", volumes(&report), "failure", report.failure);
+	return json_pack(
+		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s, s:i, s:i, "
+		"s:i, s:o, s:s, s:s}",
+		"workspace", boot->workspace_name, "vm", boot->vm_name, "boot_id", boot_id,
+		"admission", admission, "state", state_of(boot, now_ms), "verdict",
+		verdict_of(boot), "reason", reason_name(boot->reason), "lease_until",
+		(json_int_t)(until / 1000), "last_seen", (json_int_t)(boot->last_ms / 1000),
+		"class", engine_class_name(engine_class(boot, now_ms)), "version", report.version,
+		"kernel", report.kernel, "self_test_passed", (int)boot->self_test_passed,
+		"self_test_failed", (int)boot->self_test_failed, "pauses", (int)boot->pauses,
+		"volumes", volumes(&report), "failure", report.failure, "ending", ending_of(boot));
 }
 
 static int add_row(const struct store_boot *boot, void *userdata)

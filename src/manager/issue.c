@@ -51,8 +51,12 @@ void issue_again(struct http_request *http, const uint8_t token[static TOKEN_SIZ
 /* The VM's other boots end with the admission of this one. */
 static int supersede(struct manager *manager, const struct store_boot *boot)
 {
-	int n = store_boots_end_of_vm(manager->store, boot->vm, boot->admission, REASON_SUPERSEDED);
+	/* Who said that it ends is followed, not superseded. */
+	int n = store_boots_ended_of_vm(manager->store, boot->vm, boot->admission);
 
+	if (n < 0)
+		return n;
+	n = store_boots_end_of_vm(manager->store, boot->vm, boot->admission, REASON_SUPERSEDED);
 	if (n <= 0)
 		return n;
 	log_notice("%s/%s: a new boot superseded %d", boot->workspace_name, boot->vm_name, n);

@@ -241,13 +241,32 @@ bool engine_bucket_take(struct engine_bucket *bucket, uint32_t burst, uint32_t i
 	return true;
 }
 
+/* When a boot that said that it ends must have done so, wherever the guest was: by its note, or by its
+ * lease where that comes first. 0: it did not say so. */
+static uint64_t ended_by_ms(const struct store_boot *boot)
+{
+	struct ending ending;
+	uint64_t by;
+
+	/* Of a clone's two holders a note speaks for one. */
+	if (boot->ending_ms == 0 || boot->reason == REASON_CLONE ||
+	    ending_decode(boot->ending, sizeof(boot->ending), &ending) < 0)
+		return 0;
+	by = boot->ending_ms + ending.bound_ms + ending.bound_ms / 100 + ENGINE_SHRED_BUDGET_MS;
+	return boot->unbounded || by < boot->fence_ms ? by : boot->fence_ms;
+}
+
 enum engine_class engine_class(const struct store_boot *boot, uint64_t now_real_ms)
 {
+	uint64_t by = ended_by_ms(boot);
+
 	/* Of a clone's two holders a receipt speaks for one. */
 	if (boot->state == BOOT_OFF && boot->keys_gone && boot->reason != REASON_CLONE)
 		return CLASS_RECEIPT;
 	if (!boot->was_admitted)
 		return CLASS_NONE;
+	if (by > 0)
+		return now_real_ms <= by ? CLASS_ENDING : CLASS_ENDED;
 	if (boot->unbounded)
 		return boot->state == BOOT_LIVE && now_real_ms <= boot->fence_ms ? CLASS_LIVE
 										 : CLASS_UNBOUNDED;
@@ -260,6 +279,8 @@ const char *engine_class_name(enum engine_class class)
 		[CLASS_LIVE] = "live",
 		[CLASS_RECEIPT] = "receipt",
 		[CLASS_LEASE_ENDED] = "lease ended",
+		[CLASS_ENDING] = "ending",
+		[CLASS_ENDED] = "ended",
 		[CLASS_UNBOUNDED] = "not bounded",
 		[CLASS_NONE] = "not admitted",
 	};
@@ -270,6 +291,7 @@ const char *engine_class_name(enum engine_class class)
 const char *engine_state_name(const struct store_boot *boot, uint64_t now_real_ms)
 {
 	bool fenced = boot->fence_ms > 0 && now_real_ms > boot->fence_ms;
+	uint64_t by = ended_by_ms(boot);
 
 	switch (boot->state) {
 	case BOOT_WAITING:
@@ -279,12 +301,16 @@ const char *engine_state_name(const struct store_boot *boot, uint64_t now_real_m
 	case BOOT_REFUSED:
 		return "failed";
 	case BOOT_LIVE:
+		if (by > 0)
+			return now_real_ms <= by ? "ending" : "ended";
 		if (!fenced)
 			return "admitted";
 		return boot->unbounded ? "unbounded" : "expired";
 	case BOOT_ENDING:
 		if (boot->reason == REASON_SUPERSEDED)
 			return "superseded";
+		if (boot->reason == REASON_END)
+			return now_real_ms <= by ? "ending" : "ended";
 		return fenced && !boot->unbounded ? "expired" : "shredding";
 	case BOOT_OFF:
 		return "off";

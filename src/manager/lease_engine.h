@@ -108,12 +108,14 @@ enum engine_class {
 	CLASS_LIVE = 1,	   /* keys may exist */
 	CLASS_RECEIPT,	   /* a receipt says that every key is gone */
 	CLASS_LEASE_ENDED, /* gone if the guest ran */
+	CLASS_ENDING,	   /* it said that it ends in good order, soon; keys may exist until then */
+	CLASS_ENDED,	   /* and that time is over: gone if the guest ran */
 	CLASS_UNBOUNDED,   /* its lease says expiry = warn */
 	CLASS_NONE,	   /* never admitted */
 	CLASS__MAX
 };
 enum engine_class engine_class(const struct store_boot *boot, uint64_t now_real_ms);
 const char *engine_class_name(enum engine_class class);
-/* "waiting", "held", "failed", "admitted", "unbounded", "shredding", "superseded", "expired", "off".
- */
+/* "waiting", "held", "failed", "admitted", "unbounded", "shredding", "superseded", "ending", "ended",
+ * "expired", "off". */
 const char *engine_state_name(const struct store_boot *boot, uint64_t now_real_ms);

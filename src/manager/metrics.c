@@ -23,6 +23,7 @@ static const struct {
 	[METRIC_VERDICTS_SHRED] = {"verdicts_shred", "Verdicts to shred."},
 	[METRIC_CLONES] = {"clones", "Boots with two holders."},
 	[METRIC_SUPERSEDED] = {"superseded", "Admissions that ended an older boot."},
+	[METRIC_ENDINGS] = {"endings", "Boots that said that they end in good order."},
 	[METRIC_ROLLBACKS] = {"rollbacks", "Workspaces that showed the store to be rolled back."},
 	[METRIC_RECEIPTS] = {"receipts", "Receipts verified and stored."},
 	[METRIC_PROBES] = {"probes", "Health probes answered."},

@@ -220,6 +220,7 @@ const struct http_route vm_routes[] = {
 	{HTTP_POST, "/v1/boot", ROLE_VM, BOOT_BODY_SIZE, boot_handle},
 	{HTTP_POST, "/v1/lease", ROLE_VM, LEASE_REQUEST_SIZE, lease_handle},
 	{HTTP_POST, "/v1/receipt", ROLE_VM, RECEIPT_SIZE, receipt_handle},
+	{HTTP_POST, "/v1/ending", ROLE_VM, ENDING_SIZE, ending_handle},
 	{HTTP_GET, "/v1/signing-keys", ROLE_VM, 0, signing_keys_handle},
 	{HTTP_GET, "/healthz", ROLE_VM, 0, health_handle},
 };

@@ -9,3 +9,5 @@ extern const size_t vm_routes_n;
 
 /* receipts.c */
 void receipt_handle(struct http_request *http);
+/* endings.c */
+void ending_handle(struct http_request *http);

@@ -68,6 +68,10 @@ static const char *const schema[] = {
 	" workspace INTEGER NOT NULL REFERENCES workspaces (id), name TEXT NOT NULL,"
 	" public_key BLOB NOT NULL UNIQUE, enrolled_ms INTEGER NOT NULL,"
 	" removed_ms INTEGER NOT NULL, UNIQUE (workspace, name)) STRICT;",
+
+	/* The note of a boot that ends in good order. */
+	"ALTER TABLE boots ADD COLUMN ending BLOB;"
+	"ALTER TABLE boots ADD COLUMN ending_ms INTEGER NOT NULL DEFAULT 0;",
 };
 #define SCHEMA_VERSION ((int)ELEMENTSOF(schema))
 

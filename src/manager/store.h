@@ -206,6 +206,9 @@ struct store_boot {
 	uint8_t token[TOKEN_SIZE];	 /* last lease, zero where none */
 	uint8_t admit_token[TOKEN_SIZE]; /* first lease, zero where none */
 	uint8_t shred_token[TOKEN_SIZE]; /* zero where none */
+	uint8_t ending
+		[ENDING_SIZE]; /* its note that it ends in good order, as signed; zero where none */
+	uint64_t ending_ms;    /* when that came; 0: it has not */
 };
 /* -EEXIST where the admission or its boot id is there already. */
 int store_boot_insert(struct store *store, const struct store_boot *boot);
@@ -224,6 +227,8 @@ int store_boot_set_pair(struct store *store, const uint8_t admission[static HASH
 int store_boots_end_of_vm(struct store *store, int64_t vm, const uint8_t *except,
 			  enum reason reason);
 int store_boots_end_of_key(struct store *store, int64_t key, enum reason reason);
+/* The same of those boots of a VM alone that said that they end; with REASON_END. */
+int store_boots_ended_of_vm(struct store *store, int64_t vm, const uint8_t *except);
 typedef int (*store_boot_each)(const struct store_boot *boot, void *userdata);
 /* Newest first, that left a receipt; WORKSPACE and VM may be NULL. */
 int store_boots_with_receipt(struct store *store, const char *workspace, const char *vm,

@@ -54,6 +54,7 @@ static void boot_from_row(sqlite3_stmt *row, struct store_boot *boot)
 		.keys_gone = sql_column_int(row, 25) != 0,
 		.fence_boot_ms = sql_column_int(row, 29),
 		.frozen = sql_column_int(row, 30) > 0,
+		.ending_ms = sql_column_int(row, 32),
 	};
 	sql_column_blob(row, 0, boot->admission, sizeof(boot->admission));
 	sql_column_text(row, 3, boot->vm_name, sizeof(boot->vm_name));
@@ -64,6 +65,7 @@ static void boot_from_row(sqlite3_stmt *row, struct store_boot *boot)
 	sql_column_blob(row, 26, boot->token, sizeof(boot->token));
 	sql_column_blob(row, 27, boot->admit_token, sizeof(boot->admit_token));
 	sql_column_blob(row, 28, boot->shred_token, sizeof(boot->shred_token));
+	sql_column_blob(row, 31, boot->ending, sizeof(boot->ending));
 }
 
 static int boot_one(struct store *store, enum store_statement which, const uint8_t *id, size_t n,
@@ -132,6 +134,9 @@ int store_boot_update(struct store *store, const struct store_boot *boot)
 	bind_token(statement, 21, boot->admit_token);
 	bind_token(statement, 22, boot->shred_token);
 	sql_bind_int(statement, 23, boot->fence_boot_ms);
+	if (boot->ending_ms > 0)
+		sql_bind_blob(statement, 24, boot->ending, ENDING_SIZE);
+	sql_bind_int(statement, 25, boot->ending_ms);
 	r = sql_write(store, statement);
 	return r == 0 ? -ENOENT : r < 0 ? r : 0;
 }
@@ -150,10 +155,10 @@ int store_boot_set_pair(struct store *store, const uint8_t admission[static HASH
 	return r == 0 ? -ENOENT : r < 0 ? r : 0;
 }
 
-int store_boots_end_of_vm(struct store *store, int64_t vm, const uint8_t *except,
-			  enum reason reason)
+static int boots_end(struct store *store, enum store_statement which, int64_t vm,
+		     const uint8_t *except, enum reason reason)
 {
-	sqlite3_stmt *statement = sql_statement(store, SQL_BOOTS_END_OF_VM);
+	sqlite3_stmt *statement = sql_statement(store, which);
 
 	if (!statement)
 		return -EIO;
@@ -162,6 +167,17 @@ int store_boots_end_of_vm(struct store *store, int64_t vm, const uint8_t *except
 		sql_bind_blob(statement, 2, except, HASH_SIZE);
 	sql_bind_int(statement, 3, reason);
 	return sql_write(store, statement);
+}
+
+int store_boots_end_of_vm(struct store *store, int64_t vm, const uint8_t *except,
+			  enum reason reason)
+{
+	return boots_end(store, SQL_BOOTS_END_OF_VM, vm, except, reason);
+}
+
+int store_boots_ended_of_vm(struct store *store, int64_t vm, const uint8_t *except)
+{
+	return boots_end(store, SQL_BOOTS_ENDED_OF_VM, vm, except, REASON_END);
 }
 
 int store_boots_end_of_key(struct store *store, int64_t key, enum reason reason)

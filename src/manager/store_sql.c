@@ -26,8 +26,8 @@
 	"b.reason, b.confirmed, b.paired, b.was_admitted, b.unbounded, b.first_ms, b.last_ms, "    \
 	"b.granted_ms, b.lease_ms, b.fence_ms, b.number, b.challenge, b.issued_epoch, "            \
 	"b.issued_counter, b.passed, b.failed, b.pauses, b.keys_gone, b.token, b.admit_token, "    \
-	"b.shred_token, b.fence_boot_ms, w.shown_epoch FROM boots b JOIN vms v ON v.id = b.vm "    \
-	"JOIN workspaces w ON w.id = b.workspace "
+	"b.shred_token, b.fence_boot_ms, w.shown_epoch, b.ending, b.ending_ms FROM boots b "       \
+	"JOIN vms v ON v.id = b.vm JOIN workspaces w ON w.id = b.workspace "
 /* BOOT_WAITING, BOOT_HELD, BOOT_LIVE; BOOT_ENDING is 5. */
 #define CURRENT "state IN (1, 2, 4)"
 
@@ -105,12 +105,15 @@ const char *const store_sql[SQL__MAX] = {
 		"was_admitted = ?6, unbounded = ?7, last_ms = ?8, granted_ms = ?9, lease_ms = ?10, "
 		"fence_ms = ?11, number = ?12, challenge = ?13, issued_epoch = ?14, "
 		"issued_counter = ?15, passed = ?16, failed = ?17, pauses = ?18, keys_gone = ?19, "
-		"token = ?20, admit_token = ?21, shred_token = ?22, fence_boot_ms = ?23 WHERE "
+		"token = ?20, admit_token = ?21, shred_token = ?22, fence_boot_ms = ?23, "
+		"ending = ?24, ending_ms = ?25 WHERE "
 		"admission = ?1",
 	[SQL_BOOTS_FORGET_CLOCK] = "UPDATE boots SET fence_boot_ms = 0",
 	[SQL_BOOT_SET_PAIR] = "UPDATE boots SET pair = ?2 WHERE admission = ?1",
 	[SQL_BOOTS_END_OF_VM] = "UPDATE boots SET state = 5, reason = ?3 "
 				"WHERE vm = ?1 AND admission IS NOT ?2 AND " CURRENT,
+	[SQL_BOOTS_ENDED_OF_VM] = "UPDATE boots SET state = 5, reason = ?3 WHERE vm = ?1 AND "
+				  "admission IS NOT ?2 AND ending_ms > 0 AND " CURRENT,
 	[SQL_BOOTS_END_OF_KEY] = "UPDATE boots SET state = 5, reason = ?2 WHERE workspace IN "
 				 "(SELECT id FROM workspaces WHERE key = ?1) AND " CURRENT,
 	[SQL_BOOTS_CURRENT] = "SELECT count(*) FROM boots WHERE workspace = ?1 AND "

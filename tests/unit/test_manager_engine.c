@@ -361,6 +361,53 @@ static void test_bucket(void **state)
 	assert_false(engine_bucket_take(&bucket, 3, 1000, 60000, NULL));
 }
 
+/* A boot that said that it ends: by its note, or by its lease where that comes first. */
+static void test_classes_of_the_ending(void **state)
+{
+	static const struct {
+		enum boot_state state;
+		bool unbounded, keys_gone;
+		enum reason reason;
+		uint64_t fence_ms, now_ms;
+		enum engine_class class;
+		const char *name;
+	} cases[] = {
+		/* 100 + 1000 + 10 + 8000 */
+		{BOOT_LIVE, false, false, REASON_NONE, 99999, 9110, CLASS_ENDING, "ending"},
+		{BOOT_LIVE, false, false, REASON_NONE, 99999, 9111, CLASS_ENDED, "ended"},
+		{BOOT_LIVE, false, false, REASON_NONE, 500, 500, CLASS_ENDING, "ending"},
+		{BOOT_LIVE, false, false, REASON_NONE, 500, 501, CLASS_ENDED, "ended"},
+		/* A lease that nothing ends does not hold up the note. */
+		{BOOT_LIVE, true, false, REASON_NONE, 500, 9110, CLASS_ENDING, "ending"},
+		{BOOT_LIVE, true, false, REASON_NONE, 500, 9111, CLASS_ENDED, "ended"},
+		/* Followed by the next boot of its VM. */
+		{BOOT_ENDING, false, false, REASON_END, 99999, 9110, CLASS_ENDING, "ending"},
+		{BOOT_ENDING, false, false, REASON_END, 99999, 9111, CLASS_ENDED, "ended"},
+		{BOOT_ENDING, false, false, REASON_REVOKED, 99999, 9110, CLASS_ENDING, "shredding"},
+		{BOOT_OFF, false, true, REASON_END, 99999, 9110, CLASS_RECEIPT, "off"},
+		{BOOT_OFF, false, false, REASON_END, 99999, 9111, CLASS_ENDED, "off"},
+		/* A clone: the other holder has sent none. */
+		{BOOT_ENDING, false, false, REASON_CLONE, 99999, 9111, CLASS_LIVE, "shredding"},
+	};
+	const struct ending ending = {.verb = END_POWEROFF, .bound_ms = 1000};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct store_boot boot = {
+			.state = cases[i].state,
+			.reason = cases[i].reason,
+			.was_admitted = true,
+			.unbounded = cases[i].unbounded,
+			.keys_gone = cases[i].keys_gone,
+			.fence_ms = cases[i].fence_ms,
+			.ending_ms = 100,
+		};
+
+		ending_encode(&ending, boot.ending);
+		assert_int_equal(engine_class(&boot, cases[i].now_ms), cases[i].class);
+		assert_string_equal(engine_state_name(&boot, cases[i].now_ms), cases[i].name);
+	}
+}
+
 static void test_classes(void **state)
 {
 	static const struct {
@@ -629,6 +676,7 @@ int main(void)
 		cmocka_unit_test(test_reports),
 		cmocka_unit_test(test_bucket),
 		cmocka_unit_test(test_classes),
+		cmocka_unit_test(test_classes_of_the_ending),
 		cmocka_unit_test(test_walk),
 	};
 

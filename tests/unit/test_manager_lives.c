@@ -126,6 +126,79 @@ static void test_supersede(void **state)
 	vm_done(&other);
 }
 
+static void sign_ending(const struct vm *vm, const struct signing_key *key, enum end_verb verb,
+			uint8_t bytes[static ENDING_SIZE])
+{
+	struct ending ending = {.verb = verb, .bound_ms = 120000, .began_ns = 1};
+
+	memcpy(ending.admission, vm->admission, HASH_SIZE);
+	assert_int_equal(ending_sign(key, &ending, bytes), 0);
+}
+
+static void assert_ending(const struct vm *vm, const char *verb)
+{
+	json_t *row = fleet_of(vm);
+
+	assert_string_equal(json_string_value(json_object_get(row, "ending")), verb);
+	json_decref(row);
+}
+
+/* A note is the boot's own; leases go on after it; the next boot follows, and supersedes nothing. */
+static void test_ending(void **state)
+{
+	static struct answer answer;
+	uint8_t bytes[ENDING_SIZE];
+	struct signing_key *stranger;
+	struct vm vm, next;
+
+	vm_enrol(&vm, "w", "ending");
+	vm_admit(&vm);
+	assert_ending(&vm, "");
+	random_key(&stranger);
+	sign_ending(&vm, stranger, END_REBOOT, bytes);
+	post("/v1/ending", bytes, sizeof(bytes), &answer);
+	assert_int_equal(answer.status, 401);
+	/* What counts for a boot report does not count here: it is the VM's, not the boot's. */
+	sign_ending(&vm, vm.key, END_REBOOT, bytes);
+	post("/v1/ending", bytes, sizeof(bytes), &answer);
+	assert_int_equal(answer.status, 401);
+	post("/v1/ending", bytes, sizeof(bytes) - 1, &answer);
+	assert_int_equal(answer.status, 400);
+	next = vm;
+	memset(next.admission, 0x5a, HASH_SIZE);
+	sign_ending(&next, vm.boot_key, END_REBOOT, bytes);
+	post("/v1/ending", bytes, sizeof(bytes), &answer);
+	assert_int_equal(answer.status, 409);
+	assert_fleet(&vm, "admitted", "live");
+
+	sign_ending(&vm, vm.boot_key, END_REBOOT, bytes);
+	post("/v1/ending", bytes, sizeof(bytes), &answer);
+	assert_int_equal(answer.status, 200);
+	assert_fleet(&vm, "ending", "ending");
+	assert_ending(&vm, "reboot");
+	post("/v1/ending", bytes, sizeof(bytes), &answer); /* again */
+	assert_int_equal(answer.status, 200);
+	/* The first counts. */
+	sign_ending(&vm, vm.boot_key, END_POWEROFF, bytes);
+	post("/v1/ending", bytes, sizeof(bytes), &answer);
+	assert_int_equal(answer.status, 200);
+	assert_ending(&vm, "reboot");
+	vm_renew(&vm);
+	assert_fleet(&vm, "ending", "ending");
+
+	next = vm;
+	next.boot_key = NULL;
+	vm_boot(&next);
+	vm_admit(&next);
+	assert_fleet(&vm, "ending", "ending");
+	vm_post_lease(&vm, &answer);
+	vm_take(&vm, &answer, VERDICT_SHRED, REASON_END);
+	signing_key_free(stranger);
+	next.key = NULL;
+	vm_done(&vm);
+	vm_done(&next);
+}
+
 static void vm_receipt(const struct vm *vm, enum receipt_kind kind, const uint8_t *previous,
 		       const char *volume, uint8_t bytes[static RECEIPT_SIZE])
 {
@@ -565,6 +638,7 @@ static int tests(void)
 		cmocka_unit_test(test_admit_and_renew),
 		cmocka_unit_test(test_clone),
 		cmocka_unit_test(test_supersede),
+		cmocka_unit_test(test_ending),
 		cmocka_unit_test(test_revoke),
 		cmocka_unit_test(test_revoked_access),
 		cmocka_unit_test(test_revoke_many),
