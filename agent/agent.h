@@ -16,6 +16,7 @@
  *	agent_requests.c   exchanges with the manager, retries
  *	agent_token.c      tokens and signing keys that came in
  *	agent_receipt.c    receipts of a shred
+ *	agent_ending.c     the note that this boot ends in good order
  *	agent_watchdog.c   connection of emberlock-watchdog
  *	agent_control.c    connections of emberlockctl
  *	agent_status.c     what CONTROL_STATUS answers
@@ -60,11 +61,14 @@ struct agent_keeper {
 	unsigned posted; /* replies under way that nobody waits for */
 	bool report_waits[RECEIPT_KIND__MAX];
 	struct keeper_report reports[RECEIPT_KIND__MAX];
+	bool ending_waits;
+	struct keeper_ending ending;
 	union {
 		struct frame_header header;
 		struct keeper_hello hello;
 		struct keeper_state state;
 		struct keeper_report report;
+		struct keeper_ending ending;
 		struct keeper_status status;
 	} in, out;
 };
@@ -152,6 +156,12 @@ struct agent_shred {
 	sd_event_source *timer;
 };
 
+struct agent_ending {
+	bool over; /* the manager has the note, or it will never */
+	struct exchange exchange;
+	sd_event_source *timer;
+};
+
 struct agent_watchdog {
 	uid_t uid;
 	int fd;
@@ -162,9 +172,9 @@ struct agent_watchdog {
 
 struct control_peer {
 	struct agent *agent;
-	int fd;		 /* -1: free */
-	bool waiting;	 /* for CONTROL_WAIT's answer */
-	bool privileged; /* root of our user namespace */
+	int fd;		  /* -1: free */
+	uint16_t waiting; /* for the answer to this type; 0: for none */
+	bool privileged;  /* root of our user namespace */
 	pid_t pid;
 	sd_event_source *io;
 };
@@ -202,6 +212,7 @@ struct agent {
 	struct agent_carry carry;
 	struct agent_requests requests;
 	struct agent_shred shred;
+	struct agent_ending ending;
 	struct agent_watchdog watchdog;
 	struct agent_control control;
 	struct agent_pauses pauses;
@@ -314,6 +325,14 @@ void receipt_prepare(struct agent *a);
 void receipt_report(struct agent *a, const struct keeper_report *report);
 void receipt_response(struct agent *a, const struct watchdog_message *message);
 void receipt_watchdog_changed(struct agent *a);
+
+/* --- agent_ending.c */
+/* The keeper says that the machine stops. */
+void ending_begin(struct agent *a, const struct keeper_ending *said);
+void ending_response(struct agent *a, const struct watchdog_message *message);
+void ending_watchdog_changed(struct agent *a);
+/* Whether nothing more is to be waited for. */
+bool ending_is_over(const struct agent *a);
 
 /* --- agent_watchdog.c */
 int watchdog_open(struct agent *a);

@@ -20,7 +20,7 @@ static void peer_close(struct control_peer *peer)
 	peer->io = sd_event_source_disable_unref(peer->io);
 	cleanup_close(&peer->fd);
 	peer->fd = -1;
-	peer->waiting = false;
+	peer->waiting = 0;
 }
 
 static void reply(struct control_peer *peer, void *frame, uint16_t type, int status)
@@ -39,7 +39,7 @@ static void reply_status(struct control_peer *peer, uint16_t type)
 {
 	struct control_status *status = &peer->agent->control.status;
 
-	peer->waiting = false;
+	peer->waiting = 0;
 	status_fill(peer->agent, status);
 	reply(peer, status, type, 0);
 }
@@ -51,9 +51,24 @@ static void on_status(struct control_peer *peer, const void *frame)
 
 static void on_wait(struct control_peer *peer, const void *frame)
 {
-	peer->waiting = true;
+	peer->waiting = CONTROL_WAIT;
 	if (status_is_final(peer->agent))
 		reply_status(peer, CONTROL_WAIT);
+}
+
+static void reply_ending(struct control_peer *peer)
+{
+	struct control_plain plain = {0};
+
+	peer->waiting = 0;
+	reply(peer, &plain, CONTROL_ENDING, 0);
+}
+
+static void on_ending(struct control_peer *peer, const void *frame)
+{
+	peer->waiting = CONTROL_ENDING;
+	if (ending_is_over(peer->agent))
+		reply_ending(peer);
 }
 
 static void on_shred(struct control_peer *peer, const void *frame)
@@ -80,6 +95,7 @@ static const struct {
 	[CONTROL_STATUS] = {false, on_status},
 	[CONTROL_WAIT] = {false, on_wait},
 	[CONTROL_SHRED] = {true, on_shred},
+	[CONTROL_ENDING] = {true, on_ending},
 };
 
 static void frame_take(struct control_peer *peer, const struct frame_header *header)
@@ -198,11 +214,16 @@ int control_open(struct agent *a)
 
 void control_notify(struct agent *a)
 {
-	if (!status_is_final(a))
-		return;
-	for (size_t i = 0; i < CONTROL_PEERS_MAX; i++)
-		if (a->control.peers[i].fd >= 0 && a->control.peers[i].waiting)
-			reply_status(&a->control.peers[i], CONTROL_WAIT);
+	bool is_final = status_is_final(a), is_over = ending_is_over(a);
+
+	for (size_t i = 0; i < CONTROL_PEERS_MAX; i++) {
+		struct control_peer *peer = &a->control.peers[i];
+
+		if (peer->waiting == CONTROL_WAIT && is_final)
+			reply_status(peer, CONTROL_WAIT);
+		else if (peer->waiting == CONTROL_ENDING && is_over)
+			reply_ending(peer);
+	}
 }
 
 void control_done(struct agent *a)

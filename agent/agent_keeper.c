@@ -84,6 +84,14 @@ static int frame_unasked(struct agent *a)
 		sd_event_source_set_enabled(k->deferred, SD_EVENT_ONESHOT);
 		return 1;
 	}
+	if (k->in.header.type == KEEPER_ENDING) {
+		if (k->in.header.size != sizeof(k->in.ending))
+			return -EPROTO;
+		k->ending = k->in.ending;
+		k->ending_waits = true;
+		sd_event_source_set_enabled(k->deferred, SD_EVENT_ONESHOT);
+		return 1;
+	}
 	/* A shred that was refused: one had begun, whose reports come. One that begins by it is
 	 * answered by those only. */
 	if (k->in.header.type != KEEPER_SHRED || !a->shred.begun) {
@@ -172,6 +180,10 @@ static int on_report(sd_event_source *s, void *userdata)
 			continue;
 		a->keeper.report_waits[kind] = false;
 		receipt_report(a, &a->keeper.reports[kind]);
+	}
+	if (a->keeper.ending_waits) {
+		a->keeper.ending_waits = false;
+		ending_begin(a, &a->keeper.ending);
 	}
 	return 0;
 }

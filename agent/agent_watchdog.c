@@ -26,6 +26,7 @@ static void watchdog_close(struct agent *a, const char *why)
 	log_notice("watchdog: connection ended: %s", why);
 	requests_watchdog_lost(a);
 	receipt_watchdog_changed(a);
+	ending_watchdog_changed(a);
 }
 
 static void event_log(struct agent *a, const struct watchdog_event *event)
@@ -53,6 +54,8 @@ static void frame_take(struct agent *a)
 		event_log(a, &event);
 	} else if (message->route == ROUTE_RECEIPT) {
 		receipt_response(a, message);
+	} else if (message->route == ROUTE_ENDING) {
+		ending_response(a, message);
 	} else {
 		requests_response(a, message);
 	}
@@ -121,6 +124,7 @@ static int on_connection(sd_event_source *s, int listener, uint32_t revents, voi
 	log_info("watchdog: connected, process %d", pid);
 	requests_send(a);
 	receipt_watchdog_changed(a);
+	ending_watchdog_changed(a);
 	return 0;
 }
 

@@ -32,8 +32,9 @@ static const struct command {
 	 "shred [--yes] [--dry-run]\n"
 	 "      destroys every key of this boot and powers the VM off\n"},
 	{"wait", OPTION_FOR | OPTION_TIMEOUT, false, command_wait,
-	 "wait [--for=admitted] [--timeout=TIME]\n"
-	 "      returns once the boot is admitted (0), has failed (3) or is shredding (4)\n"},
+	 "wait [--for=admitted|ending] [--timeout=TIME]\n"
+	 "      returns once the boot is admitted (0), has failed (3) or is shredding (4);\n"
+	 "      ending: once the manager knows that it ends in good order\n"},
 	{"initramfs", OPTION_ROOT, false, command_initramfs,
 	 "initramfs [--root=DIR]\n"
 	 "      the files of the configuration that an initramfs carries: name and path\n"},
@@ -81,6 +82,8 @@ static int option_take(struct ctl_options *options, int option)
 		options->root = strcmp(optarg, "/") == 0 ? "" : optarg;
 	else if (option == OPTION_KERNEL_CONFIG)
 		options->kernel_config = optarg;
+	else if (option == OPTION_FOR && strcmp(optarg, "ending") == 0)
+		options->for_ending = true;
 	else if (option == OPTION_FOR && strcmp(optarg, "admitted") != 0)
 		return usage("--for: nothing to wait for is called", optarg);
 	else if (option == OPTION_TIMEOUT && parse_duration(optarg, &options->timeout_ms) < 0)

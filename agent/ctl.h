@@ -3,6 +3,7 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -23,6 +24,7 @@ struct ctl_options {
 	const char *root;	   /* --root=; "" is / */
 	const char *kernel_config; /* --kernel-config= */
 	uint64_t timeout_ms;	   /* --timeout=; UINT64_MAX: none */
+	bool for_ending;	   /* --for=ending */
 	const char *word;	   /* the argument of the commands that take one */
 };
 

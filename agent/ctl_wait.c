@@ -69,12 +69,31 @@ static void pause_for(struct retry *retry, uint64_t left_ms)
 	sleep_ms(ms < left_ms ? ms : left_ms);
 }
 
+/* One that is not there has nothing more to send. */
+static int wait_ending(uint64_t timeout_ms)
+{
+	struct control_plain request = {0}, reply;
+	_cleanup_close_ int fd = -1;
+	int r = client_connect(CONTROL_SOCKET, &fd);
+
+	if (r == 0)
+		r = client_call(fd, FRAME_MAGIC_CONTROL, CONTROL_ENDING, &request, sizeof(request),
+				&reply, sizeof(reply), timeout_ms);
+	if (r < 0)
+		return fprintf(stderr, "emberlockctl: wait: %s: %s\n", CONTROL_SOCKET,
+			       strerror(-r)),
+		       EXIT_REFUSED;
+	return EXIT_DONE;
+}
+
 int command_wait(const struct ctl_options *options)
 {
 	static struct control_status status;
 	struct retry retry = {.first_ms = 50, .max_ms = 1000};
 	uint64_t start_ms = clock_boottime_ns() / NSEC_PER_MSEC;
 
+	if (options->for_ending)
+		return wait_ending(options->timeout_ms);
 	for (;;) {
 		uint64_t spent = clock_boottime_ns() / NSEC_PER_MSEC - start_ms, left;
 		int r, code;

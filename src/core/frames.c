@@ -73,7 +73,7 @@ size_t control_request_size(uint16_t type)
 		[CONTROL_STATUS] = sizeof(struct control_plain),
 		[CONTROL_WAIT] = sizeof(struct control_plain),
 		[CONTROL_SHRED] = sizeof(struct control_shred),
-		[CONTROL_ENDING] = sizeof(struct control_ending),
+		[CONTROL_ENDING] = sizeof(struct control_plain),
 	};
 
 	return size_of(sizes, ELEMENTSOF(sizes), type);

@@ -57,7 +57,8 @@ enum keeper_frame {
 	KEEPER_RECEIPT_SENT, /* agent → keeper: keeper_receipt_sent; no reply */
 	KEEPER_END,	     /* keeper_end: orderly end; from any root peer */
 	KEEPER_ENDING, /* keeper_ending: the machine has begun to stop, and ends in bounded time.
-				Reply: keeper_ending; from any root peer */
+				Reply: keeper_ending; from any root peer. And keeper → agent, unasked:
+				the same, whoever has said so */
 	KEEPER_STATUS, /* reply: keeper_status; from any root peer */
 	KEEPER_FRAME__MAX
 };
@@ -196,8 +197,8 @@ enum control_frame {
 	CONTROL_WAIT,  /* reply (control_status) once the VM is admitted, has failed for good, or is
 			  shredding */
 	CONTROL_SHRED, /* control_shred; root of the initial user namespace. Reply: header only */
-	CONTROL_ENDING, /* control_ending; the same. Reply: header only, once the manager has the
-			   note or there is no way to it */
+	CONTROL_ENDING, /* root of the initial user namespace. Reply: header only, once the
+			   manager has the note that this boot ends, or there is none to be sent */
 	CONTROL_FRAME__MAX
 };
 struct control_plain {
@@ -206,10 +207,6 @@ struct control_plain {
 struct control_shred {
 	struct frame_header header;
 	uint32_t dry_run, zero;
-};
-struct control_ending {
-	struct frame_header header;
-	uint32_t verb, zero; /* enum end_verb; 0: whichever comes, or has come */
 };
 struct control_volume {
 	char name[VOLUME_NAME_MAX + 1];

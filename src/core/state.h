@@ -35,7 +35,8 @@ struct agent_state {
 	uint8_t initramfs_config
 		[HASH_SIZE]; /* of what the initramfs carried; zero: it mapped nothing */
 	uint32_t n_volumes;
-	uint32_t complete; /* 1: every volume of the real root's configuration is here */
+	uint8_t ending[ENDING_SIZE]; /* the note that this boot ends, as signed; zero before */
+	uint32_t complete;	     /* 1: every volume of the real root's configuration is here */
 	struct state_volume volumes[VOLUMES_MAX];
 };
 _Static_assert(sizeof(struct agent_state) <= KEEPER_STATE_SIZE, "the state must fit its page");

@@ -43,6 +43,8 @@ usage() {
 	expect 2 wait --timeout=soon
 	expect 2 end
 	expect 2 end sleep
+	expect 2 ending
+	expect 2 ending halt
 	expect 2 status more
 	expect 2 check --no-such-option
 }
@@ -238,6 +240,9 @@ s = json.load(sys.stdin)
 assert s["lease"]["left_ms"] == 200000 and s["volumes"][0]["mount_point"] == "/data\x1b[2J", s
 ' <"$work/out" || fail "the JSON is not what it should be"
 	expect 0 wait
+	asked ending 0
+	expect 0 wait --for=ending --timeout=10
+	asked ending 1
 
 	expect 1 shred
 	says 'not on a terminal, and without --yes'
@@ -257,6 +262,7 @@ assert s["lease"]["left_ms"] == 200000 and s["volumes"][0]["mount_point"] == "/d
 	agent_start refuse
 	expect 1 shred --yes
 	says 'only root of the initial user namespace'
+	expect 1 wait --for=ending
 	agent_start failed
 	expect 3 wait
 	says 'will not be admitted: volume data: no disk matches'

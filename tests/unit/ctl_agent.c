@@ -52,11 +52,11 @@ static void reply_status(int fd, uint16_t type, bool failed)
 	(void)send(fd, &status, sizeof(status), MSG_NOSIGNAL);
 }
 
-static void reply_shred(int fd, int status)
+static void reply_plain(int fd, uint16_t type, int status)
 {
 	struct control_plain plain;
 
-	frame_init(&plain.header, FRAME_MAGIC_CONTROL, CONTROL_SHRED, sizeof(plain));
+	frame_init(&plain.header, FRAME_MAGIC_CONTROL, type, sizeof(plain));
 	plain.header.status = status;
 	(void)send(fd, &plain, sizeof(plain), MSG_NOSIGNAL);
 }
@@ -78,7 +78,10 @@ int main(int argc, char **argv)
 
 		if (n > 0 && in.header.type == CONTROL_SHRED) {
 			puts(in.dry_run ? "dry run" : "shred");
-			reply_shred(fd, refuse ? -1 : 0);
+			reply_plain(fd, CONTROL_SHRED, refuse ? -1 : 0);
+		} else if (n > 0 && in.header.type == CONTROL_ENDING) {
+			puts("ending");
+			reply_plain(fd, CONTROL_ENDING, refuse ? -1 : 0);
 		} else if (n > 0) {
 			reply_status(fd, in.header.type, failed);
 		}
