@@ -82,6 +82,9 @@ int keeper_listen(struct keeper *keeper)
 	r = make_socket(&keeper->listen_fd);
 	if (r < 0)
 		return r;
+	keeper->announce_fd = announce_open(ENDING_DIRECTORY);
+	if (keeper->announce_fd < 0)
+		return keeper->announce_fd;
 	(void)TAKE_FD(own);
 	return 0;
 }
@@ -213,6 +216,14 @@ static void hear_twin(struct keeper *keeper, short events)
 		keeper_map_done(keeper, message.slot, message.status);
 }
 
+static void hear_announcement(struct keeper *keeper, uint64_t now_ns)
+{
+	enum end_verb verb = announce_read(keeper->announce_fd);
+
+	if (verb && keeper_phase(keeper) == PHASE_HOLDING)
+		keeper_ending(keeper, verb, now_ns);
+}
+
 void poll_until(struct pollfd *fds, unsigned n, uint64_t now_ns, uint64_t end_ns)
 {
 	uint64_t wait_ns = end_ns > now_ns ? end_ns - now_ns : 0;
@@ -227,7 +238,7 @@ void poll_until(struct pollfd *fds, unsigned n, uint64_t now_ns, uint64_t end_ns
 		fds[i].revents = 0;
 }
 
-enum { POLL_LISTEN, POLL_TWIN, POLL_TWIN_DEATH, POLL_DONE, POLL_CONNECTIONS };
+enum { POLL_LISTEN, POLL_ANNOUNCE, POLL_TWIN, POLL_TWIN_DEATH, POLL_DONE, POLL_CONNECTIONS };
 
 static void choose_fds(struct keeper *keeper, struct pollfd *fds)
 {
@@ -238,6 +249,7 @@ static void choose_fds(struct keeper *keeper, struct pollfd *fds)
 			   atomic_load(&keeper->shared->pending_slot) < 0;
 
 	fds[POLL_LISTEN] = (struct pollfd){accepting ? keeper->listen_fd : -1, POLLIN, 0};
+	fds[POLL_ANNOUNCE] = (struct pollfd){keeper->announce_fd, POLLIN, 0};
 	fds[POLL_TWIN] =
 		(struct pollfd){keeper->peer.pidfd < 0 ? -1 : keeper->peer.channel, POLLIN, 0};
 	fds[POLL_TWIN_DEATH] = (struct pollfd){keeper->peer.pidfd, POLLIN, 0};
@@ -265,6 +277,8 @@ void keeper_turn(struct keeper *keeper)
 	}
 	keeper_run(keeper, now_ns);
 	hear_twin(keeper, fds[POLL_TWIN].revents);
+	if (fds[POLL_ANNOUNCE].revents)
+		hear_announcement(keeper, now_ns);
 	for (unsigned i = 0; i < CONNECTIONS_MAX; i++)
 		if (fds[POLL_CONNECTIONS + i].revents)
 			serve(keeper, &keeper->connections[i], now_ns);

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/io.h"
+#include "base/log.h"
 #include "core/lease.h"
 
 void keeper_init(struct keeper *keeper, uint64_t now_ns)
@@ -15,7 +17,7 @@ void keeper_init(struct keeper *keeper, uint64_t now_ns)
 	keeper->watchdog.fd = -1;
 	keeper->freezer.fd = -1;
 	keeper->proc_fd = keeper->sys_fd = -1;
-	keeper->listen_fd = -1;
+	keeper->listen_fd = keeper->announce_fd = -1;
 	for (unsigned i = 0; i < CONNECTIONS_MAX; i++)
 		keeper->connections[i].fd = -1;
 	keeper->deadline_ns = LEASE_NEVER;
@@ -56,6 +58,54 @@ void keeper_due(struct keeper *keeper, bool take_over, uint64_t now_ns)
 			now_ns) &&
 	    !lease)
 		console_say(&keeper->console, "the orderly end takes too long (EndSec=)");
+}
+
+enum power_verb keeper_power_verb(enum end_verb verb)
+{
+	static const enum power_verb verbs[END_VERB__MAX] = {
+		[END_POWEROFF] = POWER_OFF,
+		[END_REBOOT] = POWER_REBOOT,
+		[END_KEXEC] = POWER_KEXEC,
+	};
+
+	return verbs[verb];
+}
+
+void keeper_ending_frame(struct keeper *keeper, struct keeper_ending *ret_frame)
+{
+	ret_frame->verb = keeper->ending_verb;
+	ret_frame->began_ns = keeper->ending_began_ns;
+	ret_frame->end_ns = atomic_load(&keeper->shared->ending_ns);
+}
+
+static void tell_agent(struct keeper *keeper)
+{
+	struct keeper_ending frame = {0};
+
+	if (keeper->steps.agent_fd < 0)
+		return;
+	frame_init(&frame.header, FRAME_MAGIC_KEEPER, KEEPER_ENDING, sizeof(frame));
+	keeper_ending_frame(keeper, &frame);
+	/* One that does not take it has no note to send. */
+	(void)datagram_send(keeper->steps.agent_fd, &frame, sizeof(frame), -1);
+}
+
+void keeper_ending(struct keeper *keeper, enum end_verb verb, uint64_t now_ns)
+{
+	struct shared *shared = keeper->shared;
+	bool first = atomic_load(&shared->ending_ns) == LEASE_NEVER;
+
+	if (!first && keeper->ending_verb == verb)
+		return;
+	keeper->ending_verb = verb;
+	atomic_store(&shared->ending_verb, keeper_power_verb(verb));
+	if (first) {
+		keeper->ending_began_ns = now_ns;
+		atomic_store(&shared->ending_ns, now_ns + keeper->config.end_ms * NSEC_PER_MSEC);
+	}
+	log_notice("the machine stops (%s): its end comes within %ju s", end_verb_name(verb),
+		   (uintmax_t)keeper->config.end_ms / 1000);
+	tell_agent(keeper);
 }
 
 void keeper_fault(struct keeper *keeper, bool take_over, const char *why, uint64_t now_ns)

@@ -9,6 +9,7 @@
 
 #include "core/config.h"
 #include "core/frames.h"
+#include "shred/announce.h"
 #include "shred/console.h"
 #include "shred/permission.h"
 #include "shred/power.h"
@@ -56,7 +57,9 @@ struct keeper {
 	uint64_t deadline_ns;
 	enum expiry expiry;
 	bool deadline_set, warned;
+	int announce_fd;	  /* announce.h */
 	uint64_t ending_began_ns; /* when the orderly end was announced */
+	enum end_verb ending_verb;
 
 	bool state_put;
 	struct keeper_state state;
@@ -85,6 +88,13 @@ void keeper_shred(struct keeper *keeper, enum reason reason, uint64_t now_ns);
 void keeper_due(struct keeper *keeper, bool take_over, uint64_t now_ns);
 /* The same as keeper_shred() with REASON_FAULT, and says why on the console. */
 void keeper_fault(struct keeper *keeper, bool take_over, const char *why, uint64_t now_ns);
+
+/* The machine has begun to stop: from the first time on the end is due after EndSec=. Tells the
+ * agent. */
+void keeper_ending(struct keeper *keeper, enum end_verb verb, uint64_t now_ns);
+enum power_verb keeper_power_verb(enum end_verb verb);
+/* What to tell of it. */
+void keeper_ending_frame(struct keeper *keeper, struct keeper_ending *ret_frame);
 
 /* Does all that is due at NOW: heartbeat, deadline, agent gone, steps of a shred. */
 void keeper_run(struct keeper *keeper, uint64_t now_ns);

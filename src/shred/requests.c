@@ -172,51 +172,30 @@ static int on_receipt_sent(struct keeper *keeper, struct request *request)
 	return NO_REPLY;
 }
 
-static bool verb_of(uint32_t verb, enum power_verb *ret_verb)
+static bool is_verb(uint32_t verb)
 {
-	static const enum power_verb verbs[END_VERB__MAX] = {
-		[END_POWEROFF] = POWER_OFF,
-		[END_REBOOT] = POWER_REBOOT,
-		[END_KEXEC] = POWER_KEXEC,
-	};
-
-	if (verb < END_POWEROFF || verb >= END_VERB__MAX)
-		return false;
-	*ret_verb = verbs[verb];
-	return true;
+	return verb >= END_POWEROFF && verb < END_VERB__MAX;
 }
 
 static int on_end(struct keeper *keeper, struct request *request)
 {
 	const struct keeper_end *end = request->frame;
-	enum power_verb verb;
 
-	if (!verb_of(end->verb, &verb))
+	if (!is_verb(end->verb))
 		return -EINVAL;
-	(void)steps_begin(&keeper->steps, REASON_END, verb, false, request->now_ns);
+	(void)steps_begin(&keeper->steps, REASON_END, keeper_power_verb((enum end_verb)end->verb),
+			  false, request->now_ns);
 	return 0;
 }
 
 static int on_ending(struct keeper *keeper, struct request *request)
 {
 	const struct keeper_ending *ending = request->frame;
-	struct keeper_ending *reply = request->reply;
-	struct shared *shared = keeper->shared;
-	enum power_verb verb;
 
-	if (!verb_of(ending->verb, &verb) || ending->began_ns != 0 || ending->end_ns != 0)
+	if (!is_verb(ending->verb) || ending->began_ns != 0 || ending->end_ns != 0)
 		return -EINVAL;
-	atomic_store(&shared->ending_verb, verb);
-	if (atomic_load(&shared->ending_ns) == LEASE_NEVER) {
-		keeper->ending_began_ns = request->now_ns;
-		atomic_store(&shared->ending_ns,
-			     request->now_ns + keeper->config.end_ms * NSEC_PER_MSEC);
-		log_notice("the machine stops (process %d): the end comes within %ju s",
-			   (int)request->from->pid, (uintmax_t)keeper->config.end_ms / 1000);
-	}
-	reply->verb = ending->verb;
-	reply->began_ns = keeper->ending_began_ns;
-	reply->end_ns = atomic_load(&shared->ending_ns);
+	keeper_ending(keeper, (enum end_verb)ending->verb, request->now_ns);
+	keeper_ending_frame(keeper, request->reply);
 	return 0;
 }
 

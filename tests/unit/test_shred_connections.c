@@ -101,11 +101,67 @@ static void idle_peers_shut_out_no_one(void **state)
 		assert_true(is_open(peers[i]));
 }
 
+static char announced[64]; /* the directory in which it is announced */
+
+static void announce(const char *name)
+{
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", announced, name);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(rmdir(path), 0);
+	keeper_turn(keeper);
+}
+
+/* What the agent has been told; 0: nothing. */
+static enum end_verb told(void)
+{
+	struct keeper_ending frame;
+	ssize_t n = datagram_receive(agent_fd, &frame, sizeof(frame), NULL);
+
+	if (n == -EAGAIN)
+		return 0;
+	assert_int_equal(n, sizeof(frame));
+	assert_true(frame_is_valid(&frame, sizeof(frame), FRAME_MAGIC_KEEPER));
+	assert_int_equal(frame.header.type, KEEPER_ENDING);
+	assert_int_equal(frame.began_ns, keeper->ending_began_ns);
+	assert_int_equal(frame.end_ns, shared_due(keeper->shared));
+	return frame.verb;
+}
+
+/* Heard in the loop, and told to the agent. */
+static void announcement_is_heard(void **state)
+{
+	strcpy(announced, "/tmp/emberlock-test.XXXXXX");
+	assert_non_null(mkdtemp(announced));
+	keeper->announce_fd = announce_open(announced);
+	say_hello();
+	announce("other");
+	assert_int_equal(shared_due(keeper->shared), LEASE_NEVER);
+	assert_int_equal(told(), 0);
+	announce("kexec");
+	assert_int_equal(keeper->shared->ending_verb, POWER_KEXEC);
+	assert_int_not_equal(shared_due(keeper->shared), LEASE_NEVER);
+	assert_int_equal(told(), END_KEXEC);
+	announce("kexec");
+	assert_int_equal(told(), 0);
+	announce("reboot");
+	assert_int_equal(told(), END_REBOOT);
+	/* In a shred it comes too late. */
+	add_map("stalled", 0);
+	keeper_shred(keeper, REASON_OPERATOR, clock_boottime_ns());
+	announce("poweroff");
+	assert_int_equal(keeper->shared->ending_verb, POWER_REBOOT);
+	assert_int_equal(rmdir(announced), 0);
+	close(keeper->announce_fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(only_root_of_this_system_may_connect, new_listener),
 		cmocka_unit_test_setup(idle_peers_shut_out_no_one, new_listener),
+		cmocka_unit_test_setup(announcement_is_heard, new_listener),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -533,8 +533,8 @@ static void announced_end_keeps_its_verb(void **state)
 	struct keeper_deadline deadline = {.expiry = EXPIRY_SHRED};
 
 	add_map("one", 0);
-	say_hello();
 	ending = announce(END_REBOOT);
+	say_hello();
 	deadline.deadline_ns = ending.end_ns - 1000;
 	assert_int_equal(ask(KEEPER_DEADLINE, &deadline, sizeof(deadline)), 0);
 	keeper->connections[0].role = ROLE_PEER;
