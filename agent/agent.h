@@ -103,9 +103,10 @@ struct agent_carry {
 	sd_event_source *look, *timer;
 	struct agent_work works[VOLUMES_MAX];
 	struct volume_config configs[VOLUMES_MAX]; /* of the volumes of the page */
-	/* The plan as it was carried out: volume i on disk i, whenever it was decided. */
+	/* The plan as it was carried out, whenever each volume was decided. A disk that no volume of
+	 * it has makes room for the next. */
 	struct plan plan;
-	struct disk_facts disks[VOLUMES_MAX];
+	struct disk_facts disks[DISKS_MAX];
 	uint8_t hash[HASH_SIZE];
 	/* One look at the disks, for the volumes that still wait. */
 	struct plan round;

@@ -9,33 +9,76 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include "agent.h"
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "disks/find.h"
+#include "disks/segment.h"
 
-/* Takes the decision ROUND made for volume INDEX into the plan. -E2BIG: too many segments. */
-static int decision_take(struct agent *a, uint32_t index, const struct plan_volume *decided)
+static bool disk_is_planned(const struct plan *plan, uint32_t disk)
+{
+	for (uint32_t i = 0; i < plan->n_volumes; i++)
+		for (uint32_t k = 0; k < plan->volumes[i].n_disks; k++)
+			if (plan->volumes[i].disks[k] == disk)
+				return true;
+	return false;
+}
+
+/* The place of DISK among the plan's: that which it has, or a free one. -E2BIG. */
+static int disk_place(struct agent *a, const struct disk_facts *disk)
+{
+	struct agent_carry *c = &a->carry;
+	int place = -E2BIG;
+
+	for (uint32_t i = 0; i < DISKS_MAX; i++) {
+		if (!disk_is_planned(&c->plan, i)) {
+			place = place < 0 ? (int)i : place;
+			continue;
+		}
+		if (c->disks[i].major == disk->major && c->disks[i].minor == disk->minor) {
+			place = (int)i;
+			break;
+		}
+	}
+	if (place >= 0)
+		c->disks[place] = *disk;
+	return place;
+}
+
+/* Takes DECIDED, with its SEGMENTS on DISKS, as volume INDEX of the plan. -E2BIG: too many segments,
+ * or disks. */
+static int decision_take(struct agent *a, uint32_t index, const struct plan_volume *decided,
+			 const struct plan_segment *segments, const struct disk_facts *disks)
 {
 	struct agent_carry *c = &a->carry;
 	struct plan_volume *to = &c->plan.volumes[index];
+	uint32_t places[DISKS_MAX];
 
+	plan_drop(&c->plan, index);
 	if (decided->n_segments > SEGMENTS_MAX - c->plan.n_segments)
 		return -E2BIG;
 	*to = *decided;
 	to->config = &c->configs[index];
-	if (decided->disk >= 0) {
-		c->disks[index] = c->round_disks[decided->disk];
-		to->disk = (int)index;
+	to->n_disks = 0;
+	for (uint32_t k = 0; k < decided->n_disks; k++) {
+		int place = disk_place(a, &disks[decided->disks[k]]);
+
+		if (place < 0) {
+			to->n_disks = to->n_segments = 0;
+			return place;
+		}
+		places[decided->disks[k]] = to->disks[k] = (uint32_t)place;
+		to->n_disks++;
 	}
 	to->first_segment = c->plan.n_segments;
-	memcpy(&c->plan.segments[to->first_segment], &c->round.segments[decided->first_segment],
-	       decided->n_segments * sizeof(struct plan_segment));
-	c->plan.n_segments += decided->n_segments;
+	for (uint32_t i = 0; i < decided->n_segments; i++) {
+		struct plan_segment *segment = &c->plan.segments[c->plan.n_segments++];
+
+		*segment = segments[i];
+		segment->disk = places[segments[i].disk];
+	}
 	return 0;
 }
 
@@ -48,11 +91,11 @@ static void volume_decided(struct agent *a, uint32_t index, const struct plan_vo
 	if ((unfinished || decided->refusal == PLAN_MISSING) &&
 	    clock_boottime_ns() < work->wait_until_ns)
 		return;
-	if (decision_take(a, index, decided) < 0) {
+	if (decision_take(a, index, decided, &a->carry.round.segments[decided->first_segment],
+			  a->carry.round_disks) < 0) {
 		snprintf(reason, sizeof(reason),
-			 "volume %s: more than %d segments in all; see "
-			 "SegmentSize=",
-			 decided->config->name, SEGMENTS_MAX);
+			 "volume %s: more than %d segments (see SegmentSize=) or %d disks in all",
+			 decided->config->name, SEGMENTS_MAX, DISKS_MAX);
 		a->carry.plan.volumes[index].refusal = PLAN_TOO_MANY;
 		snprintf(a->carry.plan.volumes[index].reason, sizeof(reason), "%s", reason);
 		volume_failed(a, index, reason);
@@ -67,18 +110,31 @@ static void volume_decided(struct agent *a, uint32_t index, const struct plan_vo
 	}
 }
 
-/* A disk that a worker is about to open does not look used yet. */
+static bool volume_has_disk(const struct agent_carry *c, uint32_t index,
+			    const struct disk_facts *disk)
+{
+	const struct plan_volume *volume = &c->plan.volumes[index];
+
+	for (uint32_t k = 0; k < volume->n_disks; k++)
+		if (c->disks[volume->disks[k]].major == disk->major &&
+		    c->disks[volume->disks[k]].minor == disk->minor)
+			return true;
+	return false;
+}
+
+/* A disk that the worker of a volume is about to open, or is stuck with, does not look used yet.
+ * That of a volume which is ready does. */
 static void mark_taken(struct agent *a, struct disk_facts *disk)
 {
 	const struct agent_carry *c = &a->carry;
 
 	for (uint32_t i = 0; i < a->state.n_volumes; i++) {
-		const struct disk_facts *taken = &c->disks[i];
-
-		if (c->plan.volumes[i].refusal != PLAN_OK || c->plan.volumes[i].disk < 0 ||
-		    taken->major != disk->major || taken->minor != disk->minor || disk->in_use)
+		if (a->state.volumes[i].state == VOLUME_READY ||
+		    c->plan.volumes[i].refusal != PLAN_OK || !volume_has_disk(c, i, disk) ||
+		    (disk->in_use && !disk->ours))
 			continue;
 		disk->in_use = true;
+		disk->ours = false;
 		snprintf(disk->used_by, sizeof(disk->used_by), "volume %s",
 			 a->state.volumes[i].name);
 	}
@@ -250,30 +306,41 @@ void plan_continue(struct agent *a)
 		settle(a);
 }
 
-/* A volume that an agent before made: its disk is ours now, and its plan is made again from it, so
- * that the plan's hash is that of the boot and not of this process. What the disk was found by may
- * have been overwritten: a label, a name in by-uuid. */
+/* The segments of volume INDEX as the kernel has them, with their disks as they are now. */
+static int layout_read(struct agent *a, uint32_t index)
+{
+	unsigned majors[VOLUME_DISKS_MAX], minors[VOLUME_DISKS_MAX];
+	const struct state_volume *volume = &a->state.volumes[index];
+	struct plan_volume found = {.refusal = PLAN_OK};
+	struct plan_segment segments[SEGMENTS_MAX];
+	int r;
+
+	if (volume->n_segments > SEGMENTS_MAX)
+		return -E2BIG;
+	r = segments_look(volume->name, volume->n_segments, segments, majors, minors,
+			  &found.n_disks);
+	for (uint32_t k = 0; r >= 0 && k < found.n_disks; k++) {
+		r = disk_read(majors[k], minors[k], &a->carry.round_disks[k]);
+		found.disks[k] = k;
+	}
+	if (r < 0)
+		return r;
+	found.n_segments = volume->n_segments;
+	found.bytes = volume->bytes;
+	return decision_take(a, index, &found, segments, a->carry.round_disks);
+}
+
+/* A volume that an agent before made: its place in the plan is what it has, so that the plan's hash is
+ * that of the boot and not of this process. */
 static void ready_replan(struct agent *a, uint32_t index)
 {
-	struct agent_carry *c = &a->carry;
-	struct plan_volume *planned = &c->plan.volumes[index];
-	const char *path = a->state.volumes[index].disk;
-	struct volume_config config = *planned->config;
-	struct disk_facts *disk = &c->round_disks[0];
-	struct stat st;
+	struct plan_volume *planned = &a->carry.plan.volumes[index];
 
-	memset(config.match, 0, sizeof(config.match));
-	if (config.segment_bytes > 0 && stat(path, &st) == 0 && S_ISBLK(st.st_mode) &&
-	    disk_read(major(st.st_rdev), minor(st.st_rdev), disk) >= 0) {
-		disk->mounted = disk->in_use = disk->partition = false;
-		disk->signature[0] = '\0';
-		if (plan_make(&c->round, &config, 1, disk, 1) >= 0 &&
-		    decision_take(a, index, &c->round.volumes[0]) >= 0)
-			return;
-	}
+	if (layout_read(a, index) >= 0)
+		return;
 	planned->refusal = PLAN_MISSING;
-	planned->disk = -1;
-	snprintf(planned->reason, sizeof(planned->reason), "made before, on %s", path);
+	snprintf(planned->reason, sizeof(planned->reason), "made before, on %s",
+		 a->state.volumes[index].disk);
 }
 
 /* What this agent has to do for volume INDEX of the page. */
@@ -329,7 +396,6 @@ static void volume_init(struct agent *a, uint32_t index, uint64_t now_ns)
 		.result_fd = -1,
 		.wait_until_ns = now_ns + config->device_timeout_ms * NSEC_PER_MSEC,
 	};
-	a->carry.plan.volumes[index].disk = -1;
 	a->carry.plan.volumes[index].config = config;
 }
 

@@ -311,6 +311,26 @@ static int maps_announce(struct agent *a, uint32_t index)
 	return 0;
 }
 
+/* "/dev/vdb /dev/vdc"; what does not fit is left out. */
+static void disks_print(const struct agent *a, const struct plan_volume *planned, char *text,
+			size_t size)
+{
+	size_t used = 0;
+
+	memset(text, 0, size);
+	for (uint32_t k = 0; k < planned->n_disks; k++) {
+		const char *path = a->carry.disks[planned->disks[k]].path;
+		size_t n = strlen(path);
+
+		if (used + n + 2 > size)
+			break;
+		if (k > 0)
+			text[used++] = ' ';
+		memcpy(text + used, path, n);
+		used += n;
+	}
+}
+
 static void page_mapping(struct agent *a, uint32_t index)
 {
 	const struct plan_volume *planned = &a->carry.plan.volumes[index];
@@ -320,7 +340,7 @@ static void page_mapping(struct agent *a, uint32_t index)
 	volume->instance++;
 	volume->n_segments = planned->n_segments;
 	volume->bytes = planned->bytes;
-	memcpy(volume->disk, a->carry.disks[index].path, sizeof(volume->disk));
+	disks_print(a, planned, volume->disk, sizeof(volume->disk));
 }
 
 void volume_start(struct agent *a, uint32_t index)
@@ -329,7 +349,9 @@ void volume_start(struct agent *a, uint32_t index)
 	struct state_volume *volume = &a->state.volumes[index];
 	struct volume_job job = {
 		.config = planned->config,
-		.disk = &a->carry.disks[index],
+		.disks = a->carry.disks,
+		.chosen = planned->disks,
+		.n_disks = planned->n_disks,
 		.segments = &a->carry.plan.segments[planned->first_segment],
 		.n_segments = planned->n_segments,
 		.boot_key_fd = a->carry.boot_key_fd,

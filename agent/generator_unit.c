@@ -67,15 +67,21 @@ bool volume_has_unit(const struct volume_config *volume)
 	return volume->use == VOLUME_SWAP || volume->mount_point[0];
 }
 
+static int device_name(const struct volume_config *volume, const char *suffix,
+		       char ret_name[static UNIT_NAME_SIZE])
+{
+	char path[sizeof("/dev/mapper/") + DM_NAME_MAX], name[DM_NAME_MAX + 1];
+
+	volume_dm_name(name, volume->name);
+	snprintf(path, sizeof(path), "/dev/mapper/%s", name);
+	return unit_name_from_path(path, suffix, ret_name);
+}
+
 int volume_unit_name(const struct volume_config *volume, char ret_name[static UNIT_NAME_SIZE])
 {
-	char device[sizeof("/dev/mapper/") + DM_NAME_MAX], name[DM_NAME_MAX + 1];
-
 	if (volume->use != VOLUME_SWAP)
 		return unit_name_from_path(volume->mount_point, ".mount", ret_name);
-	volume_dm_name(name, volume->name);
-	snprintf(device, sizeof(device), "/dev/mapper/%s", name);
-	return unit_name_from_path(device, ".swap", ret_name);
+	return device_name(volume, ".swap", ret_name);
 }
 
 static int append_head(char *text, size_t *used, const struct volume_config *volume)
@@ -100,14 +106,16 @@ static int append_mount(char *text, size_t *used, const struct volume_config *vo
 {
 	/* mkfs leaves inode tables unwritten; to zero them later would be of no use in one boot. */
 	bool lazy = volume->use == VOLUME_EXT4 && !strstr(volume->mount_options, "init_itable");
+	bool discard = volume->discard == DISCARD_ALWAYS;
 
 	/* systemd.mount(5): a mount with "nofail" is not before local-fs.target. */
-	return append(
-		text, UNIT_TEXT_SIZE, used,
-		"\n[Mount]\nWhat=/dev/mapper/emberlock-%s\nWhere=%s\nType=%s\nOptions=%s%s%s\n",
-		volume->name, volume->mount_point, volume_use_name(volume->use),
-		volume->mount_options, lazy ? ",noinit_itable" : "",
-		volume->required ? "" : ",nofail");
+	return append(text, UNIT_TEXT_SIZE, used,
+		      "\n[Mount]\nWhat=/dev/mapper/emberlock-%s\nWhere=%s\nType=%s\n"
+		      "Options=%s%s%s%s%s\n",
+		      volume->name, volume->mount_point, volume_use_name(volume->use),
+		      volume->mount_options, lazy ? ",noinit_itable" : "",
+		      discard ? ",discard" : "", volume->project_quota ? ",prjquota" : "",
+		      volume->required ? "" : ",nofail");
 }
 
 static int append_swap(char *text, size_t *used, const struct volume_config *volume)
@@ -118,6 +126,8 @@ static int append_swap(char *text, size_t *used, const struct volume_config *vol
 	if (r == 0 && volume->swap_priority >= 0)
 		r = append(text, UNIT_TEXT_SIZE, used, "Priority=%" PRId32 "\n",
 			   volume->swap_priority);
+	if (r == 0 && volume->discard == DISCARD_ALWAYS)
+		r = append(text, UNIT_TEXT_SIZE, used, "Options=discard\n");
 	return r;
 }
 

@@ -41,6 +41,14 @@ struct keeper_config {
 
 /* --- volumes.d/NAME.conf: [Volume] and [Disk] --- */
 enum disk_match_key { MATCH_SERIAL, MATCH_LABEL, MATCH_WWN, MATCH_MODEL, MATCH_PATH, MATCH__MAX };
+enum volume_layout { LAYOUT_LINEAR, LAYOUT_STRIPED, VOLUME_LAYOUT__MAX };
+enum volume_discard { DISCARD_NO, DISCARD_FSTRIM, DISCARD_ALWAYS, VOLUME_DISCARD__MAX };
+
+/* A place on a disk, or a length: bytes (a multiple of 1 MiB), or hundredths of the disk. */
+struct disk_share {
+	uint64_t bytes;
+	uint32_t percent; /* 0: .bytes counts */
+};
 
 struct volume_config {
 	char name[VOLUME_NAME_MAX + 1]; /* the caller sets it: the file's name without .conf */
@@ -57,12 +65,23 @@ struct volume_config {
 	uint64_t segment_bytes; /* SegmentSize=; default and at most 1T; at least 16M, a multiple of
 				   1M */
 	int32_t swap_priority;	/* Priority=; -1 (unset) to 32767; with swap only */
+	enum volume_layout layout; /* Layout=linear|striped; default linear; striped needs Disks= */
+	uint32_t stripe_bytes;	   /* StripeSize=; a power of two from 4K to 1M; default 64K */
+	enum volume_discard discard; /* Discard=no|fstrim|always; default no */
+	char label[17];		     /* FileSystemLabel= of what is made on it; "" none */
+	bool project_quota;	     /* ProjectQuota=; with ext4 and xfs only */
+	char make_options[128]; /* MakeOptions=: more words for mkfs; no '/', so no other disk */
 	/* [Disk]: all that are given must match; at least one of them besides Model= and Size=
 	 * unless those are enough to be unambiguous */
 	char match[MATCH__MAX][128]; /* Serial=, Label=, WWN=, Model=, Path= (/dev/disk/by-…, never
 				      * /dev/vdX, /dev/sdX, /dev/nvmeX); "" not given. Label= is a
-				      * file-system or partition label now on the disk */
+				      * file-system or partition label now on the disk. A '*' at the
+				      * end stands for any rest */
 	uint64_t size_min, size_max; /* Size=8G or Size=8G-16G; 0 and UINT64_MAX: any */
+	uint32_t n_disks; /* Disks=: how many disks match, all of which are taken; 1 to 8, default 1
+			   */
+	struct disk_share offset, length; /* Offset=, Length= of the part of each disk that is the
+					     volume's; default 0, and all that follows */
 	char destroy[128]; /* Destroy=: space-separated signature types (libblkid's TYPE or PTTYPE:
 			    * ext4, xfs, swap, crypto_LUKS, gpt …) that may be on the disk and will
 			    * be lost; "any"; "" only a blank disk or one of ours is taken */

@@ -7,11 +7,14 @@
 #include "base/parse.h"
 #include "core/config_grammar.h"
 
-#define MIB (1ull << 20)
+#define MIB	      (1ull << 20)
+#define XFS_LABEL_MAX 12
 
 #define LETTERS_AND_DIGITS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 static const char *const use_words[] = {"ext4", "xfs", "swap", "raw", "overlay", NULL};
+static const char *const layout_words[] = {"linear", "striped", NULL};
+static const char *const discard_words[] = {"no", "fstrim", "always", NULL};
 
 /* Whether TEXT is an absolute path with no empty, "." or ".." component and no final slash, of
  * characters that need no escape in a unit file, a mount table or a log. */
@@ -61,6 +64,55 @@ static bool set_segment_size(const struct config_key *key, const char *value, vo
 		return false;
 	memcpy(field, &size, sizeof(size));
 	return true;
+}
+
+static bool set_stripe_size(const struct config_key *key, const char *value, void *field)
+{
+	uint64_t size;
+	uint32_t bytes;
+
+	if (parse_size(value, &size) < 0 || size < CRYPT_SECTOR_SIZE || size > MIB ||
+	    (size & (size - 1)) != 0)
+		return false;
+	bytes = (uint32_t)size;
+	memcpy(field, &bytes, sizeof(bytes));
+	return true;
+}
+
+/* 10G, or 25%. */
+static bool set_share(const struct config_key *key, const char *value, void *field)
+{
+	struct disk_share share = {.bytes = 0};
+	char text[64], *percent;
+
+	if (copy_text(text, sizeof(text), value) < 0)
+		return false;
+	percent = strchr(text, '%');
+	if (percent) {
+		if (percent[1] != '\0')
+			return false;
+		*percent = '\0';
+		if (parse_u32(text, &share.percent) < 0 || share.percent < 1 || share.percent > 100)
+			return false;
+	} else if (parse_size(text, &share.bytes) < 0 || share.bytes % MIB != 0) {
+		return false;
+	}
+	memcpy(field, &share, sizeof(share));
+	return true;
+}
+
+/* Of a file system or swap header: quoted by no tool, and safe in a unit and a rule. */
+static bool set_label(const struct config_key *key, const char *value, void *field)
+{
+	return value[0] != '-' && value[strspn(value, LETTERS_AND_DIGITS "._-+")] == '\0' &&
+	       config_set_text(key, value, field);
+}
+
+/* A slash would let a word name a device, and so a log in the clear on it. */
+static bool set_make_options(const struct config_key *key, const char *value, void *field)
+{
+	return value[strspn(value, LETTERS_AND_DIGITS "._-+^:,= ")] == '\0' &&
+	       config_set_text(key, value, field);
 }
 
 /* 8G or 8G-16G; the field is size_min, size_max lies behind it. */
@@ -113,6 +165,20 @@ static const struct config_key keys[] = {
 	 CONFIG_FIELD(volume_config, segment_bytes)},
 	{"Volume", "Priority", config_set_priority, "a number from 0 to 32767",
 	 CONFIG_FIELD(volume_config, swap_priority)},
+	{"Volume", "Layout", config_set_word, "linear or striped",
+	 CONFIG_FIELD(volume_config, layout), .min = LAYOUT_LINEAR, .words = layout_words},
+	{"Volume", "StripeSize", set_stripe_size, "a power of two from 4K to 1M",
+	 CONFIG_FIELD(volume_config, stripe_bytes)},
+	{"Volume", "Discard", config_set_word, "one of no, fstrim, always",
+	 CONFIG_FIELD(volume_config, discard), .min = DISCARD_NO, .words = discard_words},
+	{"Volume", "FileSystemLabel", set_label,
+	 "at most 16 letters, digits and . _ - +, not beginning with -",
+	 CONFIG_FIELD(volume_config, label)},
+	{"Volume", "ProjectQuota", config_set_bool, "yes or no",
+	 CONFIG_FIELD(volume_config, project_quota)},
+	{"Volume", "MakeOptions", set_make_options,
+	 "words for mkfs, of letters, digits and . _ - + ^ : , =",
+	 CONFIG_FIELD(volume_config, make_options)},
 	{"Disk", "Serial", config_set_text, TEXT_127,
 	 CONFIG_FIELD(volume_config, match[MATCH_SERIAL])},
 	{"Disk", "Label", config_set_text, TEXT_127,
@@ -124,6 +190,12 @@ static const struct config_key keys[] = {
 	 CONFIG_FIELD(volume_config, match[MATCH_PATH])},
 	{"Disk", "Size", set_size, "a size or two, like 8G or 8G-16G",
 	 CONFIG_FIELD(volume_config, size_min)},
+	{"Disk", "Disks", config_set_u32, "a number from 1 to 8",
+	 CONFIG_FIELD(volume_config, n_disks), .min = 1, .max = VOLUME_DISKS_MAX},
+	{"Disk", "Offset", set_share, "a multiple of 1M, or 1% to 100%",
+	 CONFIG_FIELD(volume_config, offset)},
+	{"Disk", "Length", set_share, "a multiple of 1M, or 1% to 100%",
+	 CONFIG_FIELD(volume_config, length)},
 	{"Disk", "Destroy", set_destroy, "a list of signature types, or any",
 	 CONFIG_FIELD(volume_config, destroy)},
 	{"Disk", "QueueRequests", config_set_u32, "a number from 4 to 1024",
@@ -141,6 +213,8 @@ static void set_defaults(struct volume_config *config)
 		.device_timeout_ms = 30000,
 		.segment_bytes = SEGMENT_BYTES_MAX,
 		.swap_priority = -1,
+		.stripe_bytes = 65536,
+		.n_disks = 1,
 		.size_max = UINT64_MAX,
 	};
 }
@@ -152,14 +226,22 @@ static int refuse_useless(const struct volume_config *config, const struct confi
 	enum {
 		FS = 1 << VOLUME_EXT4 | 1 << VOLUME_XFS,
 		RAW = 1 << VOLUME_RAW,
-		SWAP = 1 << VOLUME_SWAP
+		SWAP = 1 << VOLUME_SWAP,
+		OVERLAY = 1 << VOLUME_OVERLAY,
 	};
 	static const struct {
 		const char *name;
 		unsigned uses;
 	} rules[] = {
-		{"MountPoint", FS},  {"MountOptions", FS}, {"Owner", FS | RAW},
-		{"Group", FS | RAW}, {"Mode", FS | RAW},   {"Priority", SWAP},
+		{"MountPoint", FS},
+		{"MountOptions", FS},
+		{"Owner", FS | RAW},
+		{"Group", FS | RAW},
+		{"Mode", FS | RAW},
+		{"Priority", SWAP},
+		{"ProjectQuota", FS},
+		{"FileSystemLabel", FS | SWAP | OVERLAY},
+		{"MakeOptions", FS | SWAP | OVERLAY},
 	};
 
 	for (size_t i = 0; i < ELEMENTSOF(rules); i++) {
@@ -173,14 +255,28 @@ static int refuse_useless(const struct volume_config *config, const struct confi
 	if (config->use == VOLUME_OVERLAY && !config->required)
 		return config_fail(ret_error, config_line(&table, lines, "Required"),
 				   "Required=no has no meaning with Use=overlay");
+	if (config->use == VOLUME_XFS && strlen(config->label) > XFS_LABEL_MAX)
+		return config_fail(ret_error, config_line(&table, lines, "FileSystemLabel"),
+				   "FileSystemLabel=: xfs takes at most %d characters",
+				   XFS_LABEL_MAX);
 	if (config->mount_options[0] && !config->mount_point[0])
 		return config_fail(ret_error, config_line(&table, lines, "MountOptions"),
 				   "MountOptions= has no meaning without MountPoint=");
 	return 0;
 }
 
-static int check_disk(const struct volume_config *config, struct config_error *ret_error)
+static int check_disk(const struct volume_config *config, const struct config_lines *lines,
+		      struct config_error *ret_error)
 {
+	if (config->layout == LAYOUT_STRIPED && config->n_disks < 2)
+		return config_fail(ret_error, config_line(&table, lines, "Layout"),
+				   "Layout=striped has no meaning without Disks= of at least 2");
+	if (config->layout != LAYOUT_STRIPED && config_line(&table, lines, "StripeSize") > 0)
+		return config_fail(ret_error, config_line(&table, lines, "StripeSize"),
+				   "StripeSize= has no meaning without Layout=striped");
+	if (config->offset.percent + config->length.percent > 100)
+		return config_fail(ret_error, config_line(&table, lines, "Length"),
+				   "Offset= and Length= are more than 100%% together");
 	for (size_t i = 0; i < MATCH__MAX; i++)
 		if (config->match[i][0])
 			return 0;
@@ -229,7 +325,7 @@ static int parse(const char *text, size_t len, const char *name, struct volume_c
 	if (r < 0)
 		return r;
 	complete(config, &lines);
-	return check_disk(config, ret_error);
+	return check_disk(config, &lines, ret_error);
 }
 
 int volume_config_parse(const char *text, size_t len, const char *name,

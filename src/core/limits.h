@@ -5,6 +5,7 @@
 #define VOLUME_NAME_MAX	  31 /* characters of a volume's name */
 #define ID_TEXT_MAX	  63 /* characters of a workspace's or VM's id */
 #define VOLUMES_MAX	  16
+#define VOLUME_DISKS_MAX  8
 #define SEGMENTS_MAX	  64 /* of all volumes together */
 #define DM_NAME_MAX	  127
 #define SIGNING_KEYS_MAX  8

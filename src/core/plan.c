@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Volume files and what is known of the disks → which disk each volume takes, and its segments. */
+/* Volume files and what is known of the disks → which disks each volume takes. */
 #include "core/plan.h"
 
 #include <errno.h>
@@ -8,14 +8,10 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "core/plan_cut.h"
 #include "core/plan_match.h"
 
-#define MIB	  (1ull << 20)
-#define BYTES_MIN (16 * MIB)
-
-/* Refuses VOLUME with a reason that a console can show, whatever a disk calls itself. */
-__attribute__((format(printf, 3, 4))) static void
-refuse(struct plan_volume *volume, enum plan_refusal refusal, const char *format, ...)
+void plan_refuse(struct plan_volume *volume, enum plan_refusal refusal, const char *format, ...)
 {
 	va_list arguments;
 
@@ -26,53 +22,96 @@ refuse(struct plan_volume *volume, enum plan_refusal refusal, const char *format
 		if (*c < ' ' || *c > '~')
 			*c = '?';
 	volume->refusal = refusal;
-	volume->disk = -1;
 }
 
-/* Finds the one disk that CONFIG describes; refuses VOLUME where there is none, or a second. */
-static void choose_disk(struct plan_volume *volume, const struct disk_facts *disks, size_t n_disks)
+/* A volume that is refused has no disk. */
+#define refuse(volume, ...) (plan_refuse(volume, __VA_ARGS__), (void)((volume)->n_disks = 0))
+
+static void refuse_fewer(struct plan_volume *volume, const char *criteria)
+{
+	const struct volume_config *config = volume->config;
+
+	if (config->n_disks == 1)
+		refuse(volume, PLAN_MISSING, "volume %s: no disk matches %s", config->name,
+		       criteria);
+	else
+		refuse(volume, PLAN_MISSING, "volume %s: %u disks, not Disks=%u, match %s",
+		       config->name, volume->n_disks, config->n_disks, criteria);
+}
+
+/* Finds the disks that CONFIG describes; refuses VOLUME where they are not as many as it says. */
+static void choose_disks(struct plan_volume *volume, const struct disk_facts *disks, size_t n_disks)
 {
 	const struct volume_config *config = volume->config;
 	char criteria[160];
 
-	volume->disk = -1;
-	for (size_t i = 0; i < n_disks; i++) {
+	match_print(config, criteria, sizeof(criteria));
+	for (uint32_t i = 0; i < n_disks; i++) {
 		if (!disk_matches(config, &disks[i]))
 			continue;
-		if (volume->disk >= 0) {
-			match_print(config, criteria, sizeof(criteria));
+		if (volume->n_disks == config->n_disks) {
 			refuse(volume, PLAN_AMBIGUOUS, "volume %s: %.63s and %.63s both match %s",
-			       config->name, disks[volume->disk].path, disks[i].path, criteria);
+			       config->name, disks[volume->disks[volume->n_disks - 1]].path,
+			       disks[i].path, criteria);
 			return;
 		}
-		volume->disk = (int)i;
+		volume->disks[volume->n_disks++] = i;
 	}
-	if (volume->disk < 0) {
-		match_print(config, criteria, sizeof(criteria));
-		refuse(volume, PLAN_MISSING, "volume %s: no disk matches %s", config->name,
-		       criteria);
-	}
+	if (volume->n_disks < config->n_disks)
+		refuse_fewer(volume, criteria);
+}
+
+/* Whether the two take the same bytes of a disk; *RET_DISK is A's. */
+static bool volumes_collide(const struct plan_volume *a, const struct plan_volume *b,
+			    const struct disk_facts *disks, uint32_t *ret_disk)
+{
+	for (uint32_t i = 0; i < a->n_disks; i++)
+		for (uint32_t j = 0; j < b->n_disks; j++) {
+			const struct disk_facts *one = &disks[a->disks[i]],
+						*other = &disks[b->disks[j]];
+			struct disk_range range, beside;
+
+			if (!disks_overlap(one, other))
+				continue;
+			*ret_disk = a->disks[i];
+			if (one != other || !plan_part(a->config, one, &range) ||
+			    !plan_part(b->config, other, &beside) ||
+			    ranges_overlap(&range, &beside))
+				return true;
+		}
+	return false;
+}
+
+static void refuse_taken(struct plan_volume *volume, const struct disk_facts *disk,
+			 const struct volume_config *other)
+{
+	if (plan_is_part(volume->config) && plan_is_part(other))
+		refuse(volume, PLAN_TAKEN,
+		       "volume %s: its part of disk %.63s and that of volume %s overlap; see "
+		       "Offset= "
+		       "and Length=",
+		       volume->config->name, disk->path, other->name);
+	else
+		refuse(volume, PLAN_TAKEN,
+		       "volume %s: disk %.63s is also matched by volume %s; the settings of [Disk] "
+		       "must tell them apart",
+		       volume->config->name, disk->path, other->name);
 }
 
 /* Refuses every volume whose disk, or a part of it, another one was to take. */
 static void refuse_shared(struct plan *plan, const struct disk_facts *disks)
 {
-	int chosen[VOLUMES_MAX];
+	struct plan_volume chosen[VOLUMES_MAX];
 
-	for (uint32_t i = 0; i < plan->n_volumes; i++)
-		chosen[i] = plan->volumes[i].disk;
+	memcpy(chosen, plan->volumes, sizeof(chosen));
 	for (uint32_t i = 0; i < plan->n_volumes; i++)
 		for (uint32_t j = 0; j < plan->n_volumes; j++) {
-			struct plan_volume *volume = &plan->volumes[i];
+			uint32_t disk;
 
-			if (i == j || volume->disk < 0 || chosen[j] < 0 ||
-			    !disks_overlap(&disks[chosen[i]], &disks[chosen[j]]))
+			if (i == j || plan->volumes[i].n_disks == 0 ||
+			    !volumes_collide(&chosen[i], &chosen[j], disks, &disk))
 				continue;
-			refuse(volume, PLAN_TAKEN,
-			       "volume %s: disk %.63s is also matched by volume %s; the settings "
-			       "of [Disk] must tell them apart",
-			       volume->config->name, disks[chosen[i]].path,
-			       plan->volumes[j].config->name);
+			refuse_taken(&plan->volumes[i], &disks[disk], chosen[j].config);
 		}
 }
 
@@ -92,10 +131,29 @@ static void refuse_signed(struct plan_volume *volume, const struct disk_facts *d
 		       config->name, disk->path, disk->signature, config->destroy);
 }
 
+/* A disk that other volumes have parts of: its part must be free, and what the disk carried is lost
+ * already. */
+static void check_rest(struct plan_volume *volume, const struct disk_facts *disk)
+{
+	struct disk_range range;
+
+	if (!plan_part(volume->config, disk, &range))
+		return;
+	if (!plan_is_part(volume->config))
+		refuse(volume, PLAN_IN_USE, "volume %s: disk %.63s is in use (%.63s)",
+		       volume->config->name, disk->path, disk->used_by);
+	else if (disk_range_taken(disk, &range))
+		refuse(volume, PLAN_IN_USE,
+		       "volume %s: its part of disk %.63s is in use (%.63s); see Offset= and "
+		       "Length=",
+		       volume->config->name, disk->path, disk->used_by);
+}
+
 /* Refuses a disk that is not free, or not for us to overwrite. */
 static void check_disk(struct plan_volume *volume, const struct disk_facts *disk)
 {
 	const char *name = volume->config->name;
+	struct disk_range range;
 
 	if (disk->read_only)
 		refuse(volume, PLAN_READ_ONLY, "volume %s: disk %.63s is read-only", name,
@@ -103,43 +161,24 @@ static void check_disk(struct plan_volume *volume, const struct disk_facts *disk
 	else if (disk->mounted)
 		refuse(volume, PLAN_MOUNTED, "volume %s: disk %.63s is mounted (%.63s)", name,
 		       disk->path, disk->used_by);
+	else if (disk->in_use && disk->ours)
+		check_rest(volume, disk);
 	else if (disk->in_use)
 		refuse(volume, PLAN_IN_USE, "volume %s: disk %.63s is in use (%.63s)", name,
 		       disk->path, disk->used_by);
 	else if (!destroy_allows(volume->config->destroy, disk->signature))
 		refuse_signed(volume, disk);
-	else if (disk->bytes < BYTES_MIN)
+	if (volume->refusal != PLAN_OK || plan_part(volume->config, disk, &range))
+		return;
+	if (plan_is_part(volume->config))
+		refuse(volume, PLAN_TOO_SMALL,
+		       "volume %s: disk %.63s has %ju bytes; Offset= and Length= leave no 16 MiB "
+		       "of it, or end beyond it",
+		       name, disk->path, (uintmax_t)disk->bytes);
+	else
 		refuse(volume, PLAN_TOO_SMALL,
 		       "volume %s: disk %.63s has %ju bytes; a volume needs 16 MiB", name,
 		       disk->path, (uintmax_t)disk->bytes);
-}
-
-/* Cuts the disk into segments, the last one shorter. */
-static void cut_segments(struct plan *plan, struct plan_volume *volume,
-			 const struct disk_facts *disk)
-{
-	uint64_t bytes = disk->bytes / MIB * MIB, size = volume->config->segment_bytes;
-	uint64_t n = bytes / size + (bytes % size != 0);
-
-	if (n > SEGMENTS_MAX - plan->n_segments) {
-		refuse(volume, PLAN_TOO_MANY,
-		       "volume %s: disk %.63s needs %ju segments of SegmentSize=%juM; %u of %u are "
-		       "left",
-		       volume->config->name, disk->path, (uintmax_t)n, (uintmax_t)(size / MIB),
-		       SEGMENTS_MAX - plan->n_segments, SEGMENTS_MAX);
-		return;
-	}
-	volume->bytes = bytes;
-	volume->n_segments = (uint32_t)n;
-	volume->first_segment = plan->n_segments;
-	for (uint64_t at = 0; at < bytes; at += size) {
-		uint64_t length = bytes - at < size ? bytes - at : size;
-
-		plan->segments[plan->n_segments++] = (struct plan_segment){
-			.offset_sectors = at / SECTOR_SIZE,
-			.length_sectors = length / SECTOR_SIZE,
-		};
-	}
 }
 
 int plan_make(struct plan *plan, const struct volume_config *configs, size_t n_configs,
@@ -151,16 +190,17 @@ int plan_make(struct plan *plan, const struct volume_config *configs, size_t n_c
 	plan->n_volumes = (uint32_t)n_configs;
 	for (uint32_t i = 0; i < plan->n_volumes; i++) {
 		plan->volumes[i].config = &configs[i];
-		choose_disk(&plan->volumes[i], disks, n_disks);
+		choose_disks(&plan->volumes[i], disks, n_disks);
 	}
 	refuse_shared(plan, disks);
 	for (uint32_t i = 0; i < plan->n_volumes; i++) {
 		struct plan_volume *volume = &plan->volumes[i];
+		uint32_t chosen = volume->n_disks;
 
+		for (uint32_t k = 0; k < chosen && volume->refusal == PLAN_OK; k++)
+			check_disk(volume, &disks[volume->disks[k]]);
 		if (volume->refusal == PLAN_OK)
-			check_disk(volume, &disks[volume->disk]);
-		if (volume->refusal == PLAN_OK)
-			cut_segments(plan, volume, &disks[volume->disk]);
+			plan_cut(plan, volume, disks);
 	}
 	return 0;
 }
@@ -178,6 +218,8 @@ const char *plan_refusal_name(enum plan_refusal refusal)
 		[PLAN_READ_ONLY] = "read-only",
 		[PLAN_TOO_SMALL] = "too small",
 		[PLAN_TOO_MANY] = "too many segments",
+		[PLAN_FIXED] = "fixed",
+		[PLAN_NO_LARGER] = "no larger",
 	};
 
 	return refusal < ELEMENTSOF(names) ? names[refusal] : "unknown";

@@ -6,34 +6,41 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Whether WORD is one of the space-separated words of LIST. */
-static bool list_has(const char *list, const char *word)
+/* Whether WORD, of LEN characters, is one of the space-separated words of LIST, or with ANY_REST the
+ * beginning of one. */
+static bool list_begins(const char *list, const char *word, size_t len, bool any_rest)
 {
-	size_t len = strlen(word);
+	while (*list) {
+		size_t n = strcspn(list, " ");
 
-	for (const char *p = list; (p = strstr(p, word)); p++)
-		if ((p == list || p[-1] == ' ') && (p[len] == '\0' || p[len] == ' '))
+		if (n >= len && (any_rest || n == len) && strncmp(list, word, len) == 0)
 			return true;
+		list += n;
+		list += strspn(list, " ");
+	}
 	return false;
 }
 
+static bool list_has(const char *list, const char *word)
+{
+	return list_begins(list, word, strlen(word), false);
+}
+
+/* A '*' at the end of WANTED stands for any rest. */
 static bool key_matches(enum disk_match_key key, const char *wanted, const struct disk_facts *disk)
 {
-	switch (key) {
-	case MATCH_SERIAL:
-		return strcmp(wanted, disk->serial) == 0;
-	case MATCH_LABEL:
-		return strcmp(wanted, disk->label) == 0;
-	case MATCH_WWN:
-		return strcmp(wanted, disk->wwn) == 0;
-	case MATCH_MODEL:
-		return strcmp(wanted, disk->model) == 0;
-	case MATCH_PATH:
-		return strcmp(wanted, disk->path) == 0 || list_has(disk->links, wanted);
-	case MATCH__MAX:
-		break;
-	}
-	return false;
+	const char *const facts[MATCH__MAX] = {
+		[MATCH_SERIAL] = disk->serial, [MATCH_LABEL] = disk->label, [MATCH_WWN] = disk->wwn,
+		[MATCH_MODEL] = disk->model,   [MATCH_PATH] = disk->path,
+	};
+	size_t len = strlen(wanted);
+	bool any_rest = len > 0 && wanted[len - 1] == '*';
+
+	if (any_rest)
+		len--;
+	if (key == MATCH_PATH && list_begins(disk->links, wanted, len, any_rest))
+		return true;
+	return strncmp(wanted, facts[key], len) == 0 && (any_rest || facts[key][len] == '\0');
 }
 
 bool disk_may_match(const struct volume_config *config, const struct disk_facts *disk)

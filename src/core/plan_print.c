@@ -25,6 +25,13 @@ __attribute__((format(printf, 2, 3))) static void add(struct text *text, const c
 	text->len = n < 0 ? text->size : text->len + (size_t)n;
 }
 
+static void add_disks(struct text *text, const struct plan_volume *volume,
+		      const struct disk_facts *disks)
+{
+	for (uint32_t k = 0; k < volume->n_disks; k++)
+		add(text, " %s", disks[volume->disks[k]].path);
+}
+
 static void add_volume(struct text *text, const struct plan *plan, const struct plan_volume *volume,
 		       const struct disk_facts *disks)
 {
@@ -37,16 +44,22 @@ static void add_volume(struct text *text, const struct plan *plan, const struct 
 		    volume->reason);
 		return;
 	}
-	add(text, "volume %s %s on %s, %ju bytes in %u segments\n", config->name,
-	    volume_use_name(config->use), disks[volume->disk].path, (uintmax_t)volume->bytes,
-	    volume->n_segments);
+	add(text, "volume %s %s on", config->name, volume_use_name(config->use));
+	add_disks(text, volume, disks);
+	add(text, ", %ju bytes in %u segments", (uintmax_t)volume->bytes, volume->n_segments);
+	if (config->layout == LAYOUT_STRIPED)
+		add(text, ", striped by %u bytes", config->stripe_bytes);
+	add(text, "\n");
 	for (uint32_t i = 0; i < volume->n_segments; i++) {
 		const struct plan_segment *segment = &plan->segments[volume->first_segment + i];
 
 		segment_dm_name(name, config->name, i);
-		add(text, "  segment %s, sectors %ju to %ju\n", name,
+		add(text, "  segment %s, sectors %ju to %ju", name,
 		    (uintmax_t)segment->offset_sectors,
 		    (uintmax_t)(segment->offset_sectors + segment->length_sectors - 1));
+		if (volume->n_disks > 1)
+			add(text, " of %s", disks[segment->disk].path);
+		add(text, "\n");
 	}
 }
 

@@ -15,7 +15,8 @@
 #include "base/parse.h"
 #include "disks/program.h"
 
-#define DEFAULT_MODE 0755 /* of a root directory as mkfs makes it, owned by root */
+#define ARGUMENTS_MAX 96   /* a word of MakeOptions= has a character and a space */
+#define DEFAULT_MODE  0755 /* of a root directory as mkfs makes it, owned by root */
 
 /* From /etc/passwd and /etc/group alone: a name service may need the network, which comes later. */
 static int uid_of(const char *name, uid_t *ret_uid)
@@ -105,46 +106,97 @@ static int root_own(const char *type, const char *path, const struct owner *owne
 	return 0;
 }
 
-int content_make(const struct volume_config *config, const struct owner *owner,
-		 char reason[static REASON_SIZE])
+/* The arguments of one run of mkfs. */
+struct words {
+	const char *argv[ARGUMENTS_MAX + 1];
+	size_t n;
+	char own[sizeof(((struct volume_config *)NULL)->make_options)]; /* of MakeOptions= */
+};
+
+static int word_add(struct words *words, const char *word)
 {
-	char path[DM_NAME_MAX + 16], name[DM_NAME_MAX + 1], text[REASON_SIZE];
-	/* No discard: it would wait for the whole disk. No journal and no zeroing of inode tables:
-	 * nothing outlives the boot. */
-	const char *const ext4[] = {"/sbin/mkfs.ext4",
-				    "-q",
-				    "-m",
-				    "0",
-				    "-O",
-				    "^has_journal",
-				    "-E",
-				    "lazy_itable_init=1,nodiscard,packed_meta_blocks=1",
-				    path,
-				    NULL};
-	const char *const xfs[] = {"/sbin/mkfs.xfs", "-q", "-K", path, NULL};
-	const char *const swap[] = {"/sbin/mkswap", path, NULL};
-	const char *const *const programs[VOLUME_USE__MAX] = {
+	if (words->n == ARGUMENTS_MAX)
+		return -E2BIG;
+	words->argv[words->n++] = word;
+	return 0;
+}
+
+static int words_add(struct words *words, const char *const list[])
+{
+	int r = 0;
+
+	for (size_t i = 0; list[i] && r == 0; i++)
+		r = word_add(words, list[i]);
+	return r;
+}
+
+static int own_words_add(struct words *words, const struct volume_config *config)
+{
+	char *rest = words->own, *word;
+	int r = 0;
+
+	memcpy(words->own, config->make_options, sizeof(words->own));
+	while (r == 0 && (word = strsep(&rest, " ")))
+		if (word[0])
+			r = word_add(words, word);
+	return r;
+}
+
+/* Ours first: a later one of MakeOptions= counts. No discard: it would wait for the whole disk. No
+ * journal and no zeroing of inode tables: nothing outlives the boot. */
+static int words_make(struct words *words, const struct volume_config *config, const char *path)
+{
+	static const char *const ext4[] = {"/sbin/mkfs.ext4", "-q", "-m", "0", NULL};
+	static const char *const features[] = {"-O", "^has_journal", "-E",
+					       "lazy_itable_init=1,nodiscard,packed_meta_blocks=1",
+					       NULL};
+	static const char *const quota[] = {
+		"-O", "^has_journal,project,quota", "-E",
+		"lazy_itable_init=1,nodiscard,packed_meta_blocks=1,quotatype=prjquota", NULL};
+	static const char *const xfs[] = {"/sbin/mkfs.xfs", "-q", "-K", NULL};
+	static const char *const swap[] = {"/sbin/mkswap", NULL};
+	static const char *const *const programs[VOLUME_USE__MAX] = {
 		[VOLUME_EXT4] = ext4,
 		[VOLUME_XFS] = xfs,
 		[VOLUME_SWAP] = swap,
 		[VOLUME_OVERLAY] = ext4,
 	};
-	const char *const *argv = programs[config->use];
 	int r;
 
-	if (!argv)
+	if (!programs[config->use])
 		return 0;
+	r = words_add(words, programs[config->use]);
+	if (r == 0 && programs[config->use] == ext4)
+		r = words_add(words, config->project_quota ? quota : features);
+	if (r == 0 && config->label[0])
+		r = words_add(words, (const char *const[]){"-L", config->label, NULL});
+	r = r < 0 ? r : own_words_add(words, config);
+	return r < 0 ? r : word_add(words, path);
+}
+
+int content_make(const struct volume_config *config, const struct owner *owner,
+		 char reason[static REASON_SIZE])
+{
+	char path[DM_NAME_MAX + 16], name[DM_NAME_MAX + 1], text[REASON_SIZE];
+	struct words words = {.n = 0};
+	int r;
+
 	volume_dm_name(name, config->name);
 	(void)snprintf(path, sizeof(path), "/dev/mapper/%s", name);
-	r = program_run(argv, text);
+	r = words_make(&words, config, path);
+	if (r < 0)
+		return reason_errno(reason, r, "volume %s: MakeOptions=", config->name);
+	if (words.n == 0)
+		return 0;
+	r = program_run(words.argv, text);
 	if (r < 0)
 		return reason_set(reason, r, "volume %s: Use=%s: %s: %.150s", config->name,
-				  volume_use_name(config->use), argv[0], text);
+				  volume_use_name(config->use), words.argv[0], text);
 
 	if (config->use == VOLUME_SWAP ||
 	    (owner->uid == 0 && owner->gid == 0 && owner->mode == DEFAULT_MODE))
 		return 0;
-	r = root_own(volume_use_name(config->use), path, owner);
+	r = root_own(config->use == VOLUME_XFS ? "xfs" : "ext4", path, owner);
 	if (r < 0)
 		return reason_errno(reason, r,
 				    "volume %s: Owner=, Group= and Mode= of the root directory",

@@ -14,6 +14,7 @@
 #include "base/parse.h"
 #include "core/plan_match.h"
 #include "disks/claim.h"
+#include "disks/parts.h"
 #include "disks/probe.h"
 #include "disks/uses.h"
 
@@ -174,6 +175,8 @@ static int facts_read(sd_device *device, const struct uses *uses, struct disk_fa
 	r = uses_of(uses, facts.major, facts.minor, &facts.mounted, &facts.in_use, facts.used_by);
 	if (r < 0)
 		return r;
+	if (facts.in_use && !facts.mounted)
+		parts_read(&facts);
 	*ret_facts = facts;
 	return 0;
 }

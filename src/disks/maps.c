@@ -87,11 +87,13 @@ int map_info(const char *name, struct map_info *ret_info)
 		return -ENXIO;
 	uuid = dm_task_get_uuid(task);
 
-	*ret_info = (struct map_info){.major = info.major, .minor = info.minor};
+	*ret_info = (struct map_info){
+		.major = info.major, .minor = info.minor, .loaded = info.inactive_table};
 	return copy_text(ret_info->uuid, sizeof(ret_info->uuid), uuid ? uuid : "");
 }
 
-int map_table(const char *name, const char *type, char table[static MAP_TABLE_SIZE])
+int map_table(const char *name, const char *type, char table[static MAP_TABLE_SIZE],
+	      uint64_t *ret_length_sectors)
 {
 	_cleanup_task_ struct dm_task *task = NULL;
 	char *found_type = NULL, *parameters = NULL;
@@ -115,14 +117,50 @@ int map_table(const char *name, const char *type, char table[static MAP_TABLE_SI
 		r = copy_text(table, MAP_TABLE_SIZE, parameters);
 	if (parameters)
 		bytes_wipe(parameters, strlen(parameters));
+	if (r == 0)
+		*ret_length_sectors = length;
 	return r;
 }
 
-int map_create_linear(const char *name, const char *uuid, const struct map_stretch *stretches,
-		      size_t n, uint32_t *cookie)
+/* "MAJOR:MINOR 0", or "NUMBER CHUNK MAJOR:MINOR 0 …": Documentation/admin-guide/device-mapper,
+ * linear and striped, in the kernel's source. */
+static int target_add(struct dm_task *task, uint64_t start, const struct map_stretch *stretch)
+{
+	bool striped = stretch->n_devices > 1;
+	char parameters[32 + 32 * VOLUME_DISKS_MAX];
+	size_t n = 0;
+
+	if (striped)
+		n = (size_t)snprintf(parameters, sizeof(parameters), "%u %u", stretch->n_devices,
+				     stretch->stripe_sectors);
+	for (uint32_t i = 0; i < stretch->n_devices; i++)
+		n += (size_t)snprintf(parameters + n, sizeof(parameters) - n, "%s%u:%u 0",
+				      n > 0 ? " " : "", stretch->devices[i].major,
+				      stretch->devices[i].minor);
+	return dm_task_add_target(task, start, stretch->length_sectors,
+				  striped ? "striped" : "linear", parameters)
+		       ? 0
+		       : -ENOMEM;
+}
+
+static int targets_add(struct dm_task *task, const struct map_stretch *stretches, size_t n)
+{
+	uint64_t start = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		int r = target_add(task, start, &stretches[i]);
+
+		if (r < 0)
+			return r;
+		start += stretches[i].length_sectors;
+	}
+	return 0;
+}
+
+int map_create(const char *name, const char *uuid, const struct map_stretch *stretches, size_t n,
+	       uint32_t *cookie)
 {
 	_cleanup_task_ struct dm_task *task = NULL;
-	uint64_t start = 0;
 	int r;
 
 	r = task_new(DM_DEVICE_CREATE, name, &task);
@@ -130,17 +168,8 @@ int map_create_linear(const char *name, const char *uuid, const struct map_stret
 		return r;
 	if (!dm_task_set_uuid(task, uuid))
 		return -EINVAL;
-	for (size_t i = 0; i < n; i++) {
-		char parameters[64];
-
-		(void)snprintf(parameters, sizeof(parameters), "%u:%u 0", stretches[i].major,
-			       stretches[i].minor);
-		if (!dm_task_add_target(task, start, stretches[i].length_sectors, "linear",
-					parameters))
-			return -ENOMEM;
-		start += stretches[i].length_sectors;
-	}
-	return task_run_udev(task, cookie, 0);
+	r = targets_add(task, stretches, n);
+	return r < 0 ? r : task_run_udev(task, cookie, 0);
 }
 
 int map_suspend(const char *name)

@@ -6,6 +6,7 @@
  * cookie, which begins as 0; maps_settle() waits for all of them, and leaves 0. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,12 +21,17 @@
 struct map_info {
 	char uuid[MAP_UUID_SIZE];
 	unsigned major, minor;
+	bool loaded; /* a table that is not live yet */
 };
 
-/* A stretch of a linear map: all of the device MAJOR:MINOR. */
+/* A stretch of a map: all of one device, or all of several, which have one length, in stripes. */
 struct map_stretch {
-	unsigned major, minor;
-	uint64_t length_sectors;
+	uint64_t length_sectors; /* of the stretch: of all its devices together */
+	uint32_t n_devices;
+	uint32_t stripe_sectors; /* where there are several */
+	struct {
+		unsigned major, minor;
+	} devices[VOLUME_DISKS_MAX];
 };
 
 /* -ENXIO where there is no map NAME. */
@@ -34,11 +40,12 @@ int map_info(const char *name, struct map_info *ret_info);
 /* The only line of the live table, after "START LENGTH TYPE ". The buffers of library and kernel
  * are wiped (a table may hold a key); TABLE is the caller's to wipe. -EBADMSG where there is not
  * exactly one line of type TYPE. */
-int map_table(const char *name, const char *type, char table[static MAP_TABLE_SIZE]);
+int map_table(const char *name, const char *type, char table[static MAP_TABLE_SIZE],
+	      uint64_t *ret_length_sectors);
 
 /* Makes NAME of STRETCHES, one after the other. -EBUSY where the name or UUID exists. */
-int map_create_linear(const char *name, const char *uuid, const struct map_stretch *stretches,
-		      size_t n, uint32_t *cookie);
+int map_create(const char *name, const char *uuid, const struct map_stretch *stretches, size_t n,
+	       uint32_t *cookie);
 
 /* Without flushing, and without freezing a file system. */
 int map_suspend(const char *name);

@@ -3,6 +3,7 @@
 #include "disks/segment.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <libcryptsetup.h>
 #include <signal.h>
 #include <stdio.h>
@@ -66,26 +67,38 @@ static int activate_claiming(struct crypt_device *device, const char *name,
 	return -EBUSY;
 }
 
+/* The first one on a disk claims it for device-mapper; the others share that claim. */
+static bool is_shared(const struct volume_job *job, uint32_t number)
+{
+	if (volume_job_shares(job))
+		return true;
+	for (uint32_t i = 0; i < number; i++)
+		if (job->segments[i].disk == job->segments[number].disk)
+			return true;
+	return false;
+}
+
 /* Plain mode, AES-256-XTS, the key in the table for now. */
 static int activate(const struct volume_job *job, uint32_t number, const char *name,
 		    const uint8_t key[static SEGMENT_KEY_SIZE], char reason[static REASON_SIZE])
 {
 	_cleanup_(cleanup_crypt) struct crypt_device *device = NULL;
 	const struct plan_segment *segment = &job->segments[number];
+	const char *path = job->disks[segment->disk].path;
 	struct crypt_params_plain parameters = {
 		.offset = segment->offset_sectors,
 		.size = segment->length_sectors,
 		.sector_size = CRYPT_SECTOR_SIZE,
 	};
-	/* The first one claims the disk for device-mapper; the others share that claim. */
-	uint32_t flags = ACTIVATE_FLAGS | (number > 0 ? CRYPT_ACTIVATE_SHARED : 0);
+	uint32_t flags = ACTIVATE_FLAGS | (is_shared(job, number) ? CRYPT_ACTIVATE_SHARED : 0) |
+			 (job->config->discard ? CRYPT_ACTIVATE_ALLOW_DISCARDS : 0);
 	char text[REASON_SIZE] = "";
 	int r;
 
-	r = crypt_init(&device, job->disk->path);
+	r = crypt_init(&device, path);
 	if (r < 0)
 		return reason_errno(reason, r, "volume %s: segment %u on disk %s",
-				    job->config->name, number, job->disk->path);
+				    job->config->name, number, path);
 	crypt_set_log_callback(device, log_keep, text);
 	r = crypt_format(device, CRYPT_PLAIN, "aes", "xts-plain64", NULL, NULL, SEGMENT_KEY_SIZE,
 			 &parameters);
@@ -93,8 +106,7 @@ static int activate(const struct volume_job *job, uint32_t number, const char *n
 		r = activate_claiming(device, name, key, flags);
 	if (r < 0)
 		return reason_set(reason, r, "volume %s: segment %u on disk %s: %s",
-				  job->config->name, number, job->disk->path,
-				  text[0] ? text : strerror(-r));
+				  job->config->name, number, path, text[0] ? text : strerror(-r));
 	return 0;
 }
 
@@ -123,46 +135,93 @@ static int reference_key(const char *name, const uint8_t key[static SEGMENT_KEY_
 	return map_resume_private(name, cookie);
 }
 
-void segment_table_look(const char *table, bool *ret_referenced, unsigned *ret_major,
-			unsigned *ret_minor)
+void segment_table_look(const char *table, struct segment_table *ret_look)
 {
 	/* <cipher> <key> <iv offset> <device> <offset> [options] */
 	static const char reference[] = KEY_REFERENCE;
 	const char *key = strchr(table, ' ');
 	unsigned device_major, device_minor;
+	uint64_t offset;
 
-	*ret_referenced = false;
-	*ret_major = *ret_minor = 0;
+	*ret_look = (struct segment_table){.referenced = false};
 	if (!key)
 		return;
 	key++;
-	if (sscanf(key, "%*s %*u %u:%u ", &device_major, &device_minor) != 2)
+	if (sscanf(key, "%*s %*u %u:%u %" SCNu64, &device_major, &device_minor, &offset) != 3)
 		return;
-	*ret_referenced = strncmp(key, reference, strlen(reference)) == 0;
-	*ret_major = device_major;
-	*ret_minor = device_minor;
+	*ret_look = (struct segment_table){
+		.referenced = strncmp(key, reference, strlen(reference)) == 0,
+		.major = device_major,
+		.minor = device_minor,
+		.offset_sectors = offset,
+	};
+}
+
+int segment_look(const char *volume, uint32_t number, struct segment_table *ret_look,
+		 uint64_t *ret_length_sectors)
+{
+	char name[DM_NAME_MAX + 1], table[MAP_TABLE_SIZE];
+	int r;
+
+	segment_dm_name(name, volume, number);
+	r = map_table(name, "crypt", table, ret_length_sectors);
+	if (r < 0)
+		return r;
+	segment_table_look(table, ret_look);
+	bytes_wipe(table, sizeof(table));
+	return 0;
+}
+
+int segments_look(const char *volume, uint32_t n, struct plan_segment *segments,
+		  unsigned majors[static VOLUME_DISKS_MAX],
+		  unsigned minors[static VOLUME_DISKS_MAX], uint32_t *ret_n_disks)
+{
+	uint32_t n_disks = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct segment_table look;
+		uint32_t disk = 0;
+		int r;
+
+		r = segment_look(volume, i, &look, &segments[i].length_sectors);
+		if (r < 0)
+			return r;
+		while (disk < n_disks && (majors[disk] != look.major || minors[disk] != look.minor))
+			disk++;
+		if (disk == VOLUME_DISKS_MAX)
+			return -E2BIG;
+		if (disk == n_disks) {
+			majors[disk] = look.major;
+			minors[disk] = look.minor;
+			n_disks++;
+		}
+		segments[i].disk = disk;
+		segments[i].offset_sectors = look.offset_sectors;
+	}
+	*ret_n_disks = n_disks;
+	return 0;
 }
 
 /* Looks, and trusts no return code: the table names this segment's key and the planned disk. */
-static int look(const struct volume_job *job, const char *name, char reason[static REASON_SIZE])
+static int look(const struct volume_job *job, uint32_t number, char reason[static REASON_SIZE])
 {
-	char table[MAP_TABLE_SIZE];
-	unsigned device_major, device_minor;
-	bool referenced;
+	const struct disk_facts *disk = &job->disks[job->segments[number].disk];
+	const char *volume = job->config->name;
+	struct segment_table table;
+	uint64_t length;
 	int r;
 
-	r = map_table(name, "crypt", table);
+	r = segment_look(volume, number, &table, &length);
 	if (r < 0)
-		return reason_errno(reason, r, "volume %s: the table of %s", job->config->name,
-				    name);
-	segment_table_look(table, &referenced, &device_major, &device_minor);
-	bytes_wipe(table, sizeof(table));
-	if (!referenced)
-		return reason_set(reason, -EBADMSG, "volume %s: the table of %s holds its key",
-				  job->config->name, name);
-	if (device_major != job->disk->major || device_minor != job->disk->minor)
+		return reason_errno(reason, r, "volume %s: the table of segment %u", volume,
+				    number);
+	if (!table.referenced)
+		return reason_set(reason, -EBADMSG,
+				  "volume %s: the table of segment %u holds its key", volume,
+				  number);
+	if (table.major != disk->major || table.minor != disk->minor)
 		return reason_set(reason, -ENODEV, "volume %s: %s is no longer the planned disk",
-				  job->config->name, job->disk->path);
+				  volume, disk->path);
 	return 0;
 }
 
@@ -212,7 +271,7 @@ int segment_map(const struct volume_job *job, const uint8_t boot_key[static BOOT
 	if (r < 0)
 		return r;
 
-	r = look(job, name, reason);
+	r = look(job, number, reason);
 	if (r < 0)
 		return r;
 	r = ends_zero(name, job->segments[number].length_sectors);

@@ -18,10 +18,26 @@ int segment_map(const struct volume_job *job, const uint8_t boot_key[static BOOT
 /* 0 also where it does not exist. */
 int segment_unmap(const char *volume, uint32_t number);
 
-/* Whether a dm-crypt table line names a key in a keyring (":64:logon:…") and holds none, and the
- * device it lies on. *ret_referenced false for a table that cannot be understood, too. */
-void segment_table_look(const char *table, bool *ret_referenced, unsigned *ret_major,
-			unsigned *ret_minor);
+/* What a dm-crypt table line says. */
+struct segment_table {
+	bool referenced;	 /* it names a key in a keyring (":64:logon:…") and holds none */
+	unsigned major, minor;	 /* the device that it lies on */
+	uint64_t offset_sectors; /* where it begins there */
+};
+
+/* All zero for a table that cannot be understood. */
+void segment_table_look(const char *table, struct segment_table *ret_look);
+
+/* The same of segment NUMBER as the kernel has it. -ENXIO where there is none. */
+int segment_look(const char *volume, uint32_t number, struct segment_table *ret_look,
+		 uint64_t *ret_length_sectors);
+
+/* The segments 0 to N - 1 of VOLUME as the kernel has them. segment.disk of each is an index into
+ * MAJORS and MINORS, of which there are *RET_N_DISKS, in the order in which they are met. -ENXIO
+ * where one is missing, -E2BIG where they lie on more than VOLUME_DISKS_MAX disks. */
+int segments_look(const char *volume, uint32_t n, struct plan_segment *segments,
+		  unsigned majors[static VOLUME_DISKS_MAX],
+		  unsigned minors[static VOLUME_DISKS_MAX], uint32_t *ret_n_disks);
 
 /* "CRYPT-PLAIN-emberlock-NAME-sN": what libcryptsetup gives it. */
 void segment_dm_uuid(char to[static DM_NAME_MAX + 1], const char *volume, uint32_t number);

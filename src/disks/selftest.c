@@ -8,12 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/parse.h"
 #include "core/plan.h"
-#include "disks/maps.h"
 #include "disks/queue.h"
 #include "disks/segment.h"
 #include "disks/volume.h"
@@ -90,26 +88,22 @@ static void bounds_of(const struct look *look, const char *volume, uint32_t *ret
 	}
 }
 
-static void segment_look(struct look *look, const char *volume, uint32_t number)
+static void segment_judge(struct look *look, const char *volume, uint32_t number)
 {
-	char name[DM_NAME_MAX + 1], table[MAP_TABLE_SIZE];
-	bool referenced = false, bounded = false;
-	unsigned major = 0, minor = 0;
+	struct segment_table table = {.referenced = false};
 	uint32_t requests, kib;
+	bool bounded = false;
+	uint64_t length;
 	int r;
 
-	segment_dm_name(name, volume, number);
-	r = map_table(name, "crypt", table);
+	r = segment_look(volume, number, &table, &length);
 	if (r == -ENXIO)
 		return;
 	look->n_segments++;
-	if (r == 0)
-		segment_table_look(table, &referenced, &major, &minor);
-	bytes_wipe(table, sizeof(table));
 	bounds_of(look, volume, &requests, &kib);
-	if (queue_is_bounded(major, minor, requests, kib, &bounded) < 0)
+	if (r < 0 || queue_is_bounded(table.major, table.minor, requests, kib, &bounded) < 0)
 		bounded = false;
-	look->referenced = look->referenced && referenced;
+	look->referenced = look->referenced && table.referenced;
 	look->bounded = look->bounded && bounded;
 }
 
@@ -130,7 +124,7 @@ void disks_self_test(const struct agent_config *agent, const struct volume_confi
 	} else {
 		for (size_t i = 0; i < n_volumes; i++)
 			for (uint32_t k = 0; k < volumes[i].n_segments; k++)
-				segment_look(&look, volumes[i].name, k);
+				segment_judge(&look, volumes[i].name, k);
 		if (look.n_segments > 0) {
 			answer(look.referenced, SELF_TEST_KEYS_REFERENCED, &passed, &failed);
 			answer(look.bounded, SELF_TEST_QUEUES_BOUNDED, &passed, &failed);

@@ -3,24 +3,15 @@
 #include "disks/volume.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
-#include "disks/claim.h"
 #include "disks/content.h"
-#include "disks/find.h"
 #include "disks/maps.h"
-#include "disks/queue.h"
 #include "disks/ready.h"
 #include "disks/segment.h"
+#include "disks/take.h"
 #include "keys/secret.h"
 
 static void volume_dm_uuid(char to[static DM_NAME_MAX + 1], const char *volume)
@@ -28,89 +19,9 @@ static void volume_dm_uuid(char to[static DM_NAME_MAX + 1], const char *volume)
 	(void)snprintf(to, DM_NAME_MAX + 1, VOLUME_UUID_PREFIX "%s", volume);
 }
 
-/* Between plan and now a disk may have been exchanged, or written on: what the plan allowed is
- * allowed for that disk only. */
-static int disk_is_planned(const struct volume_job *job, char reason[static REASON_SIZE])
+bool volume_job_shares(const struct volume_job *job)
 {
-	const struct disk_facts *planned = job->disk;
-	const char *volume = job->config->name;
-	struct disk_facts now;
-	int r;
-
-	r = disk_read(planned->major, planned->minor, &now);
-	if (r < 0)
-		return reason_errno(reason, r, "volume %s: disk %s", volume, planned->path);
-	if (strcmp(now.path, planned->path) != 0 || strcmp(now.serial, planned->serial) != 0 ||
-	    strcmp(now.wwn, planned->wwn) != 0 || now.bytes != planned->bytes)
-		return reason_set(reason, -ENODEV, "volume %s: %s is no longer the planned disk",
-				  volume, planned->path);
-	if (now.mounted || now.in_use)
-		return reason_set(reason, -EBUSY, "volume %s: disk %s is in use by %s", volume,
-				  planned->path, now.used_by);
-	if (now.read_only)
-		return reason_set(reason, -EROFS, "volume %s: disk %s is read-only", volume,
-				  planned->path);
-	if (strcmp(now.signature, planned->signature) != 0)
-		return reason_set(reason, -EEXIST,
-				  "volume %s: disk %s has changed since the plan was made: it "
-				  "carried the signature '%s' then, and '%s' now",
-				  volume, planned->path, planned->signature, now.signature);
-	return 0;
-}
-
-/* Asks udev to leave the disk alone as long as the descriptor is open: it probes a disk again each
- * time a program that could have written to it closes it, which libcryptsetup does
- * (https://systemd.io/BLOCK_DEVICE_LOCKING). Without the lock it only takes longer. */
-static int disk_lock(const struct volume_job *job)
-{
-	int fd = open(job->disk->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-
-	if (fd >= 0)
-		(void)flock(fd, LOCK_EX | LOCK_NB);
-	return fd;
-}
-
-/* Looks whether the disk can be had alone, and holds every segment. The claim is given back:
- * device-mapper takes its own with the first segment. */
-static int disk_claim(const struct volume_job *job, char reason[static REASON_SIZE])
-{
-	_cleanup_close_ int fd = claim_open(job->disk->path, O_RDONLY);
-	uint64_t bytes = 0;
-	struct stat st;
-
-	if (fd < 0)
-		return reason_errno(reason, fd, "volume %s: disk %s", job->config->name,
-				    job->disk->path);
-	if (fstat(fd, &st) < 0 || ioctl(fd, BLKGETSIZE64, &bytes) < 0)
-		return reason_errno(reason, -errno, "volume %s: disk %s", job->config->name,
-				    job->disk->path);
-	if (st.st_rdev != makedev(job->disk->major, job->disk->minor))
-		return reason_set(reason, -ENODEV, "volume %s: %s is no longer the planned disk",
-				  job->config->name, job->disk->path);
-	for (uint32_t i = 0; i < job->n_segments; i++) {
-		const struct plan_segment *segment = &job->segments[i];
-
-		if (segment->offset_sectors + segment->length_sectors > bytes / SECTOR_SIZE)
-			return reason_set(reason, -ERANGE,
-					  "volume %s: segment %u ends beyond disk %s",
-					  job->config->name, i, job->disk->path);
-	}
-	return 0;
-}
-
-static int disk_bound(const struct volume_job *job, char reason[static REASON_SIZE])
-{
-	const struct volume_config *config = job->config;
-	char text[REASON_SIZE];
-	int r;
-
-	r = queue_bound(job->disk->major, job->disk->minor,
-			config->queue_requests ? config->queue_requests : job->queue_requests,
-			config->queue_max_kib ? config->queue_max_kib : job->queue_max_kib, text);
-	if (r < 0)
-		return reason_set(reason, r, "volume %s: disk %s: %.150s", config->name,
-				  job->disk->path, text);
-	return 0;
+	return plan_is_part(job->config);
 }
 
 static int segments_map(const struct volume_job *job, uint32_t *cookie,
@@ -130,44 +41,62 @@ static int segments_map(const struct volume_job *job, uint32_t *cookie,
 	return 0;
 }
 
-/* The volume's own map, over the segments one after the other. */
+/* The segments from *AT on that are the next stretch: one, or a row of stripes. */
+static int stretch_make(const struct volume_job *job, uint32_t *at, struct map_stretch *ret_stretch)
+{
+	uint32_t n = job->config->layout == LAYOUT_STRIPED ? job->n_disks : 1;
+
+	*ret_stretch = (struct map_stretch){
+		.n_devices = n, .stripe_sectors = job->config->stripe_bytes / SECTOR_SIZE};
+	for (uint32_t i = 0; i < n; i++, (*at)++) {
+		char name[DM_NAME_MAX + 1];
+		struct map_info info;
+		int r;
+
+		segment_dm_name(name, job->config->name, *at);
+		r = map_info(name, &info);
+		if (r < 0)
+			return r;
+		ret_stretch->devices[i].major = info.major;
+		ret_stretch->devices[i].minor = info.minor;
+		ret_stretch->length_sectors += job->segments[*at].length_sectors;
+	}
+	return 0;
+}
+
+/* The volume's own map, over its segments. */
 static int upper_map(const struct volume_job *job, uint32_t *cookie,
 		     char reason[static REASON_SIZE])
 {
 	char name[DM_NAME_MAX + 1], uuid[DM_NAME_MAX + 1];
 	struct map_stretch stretches[SEGMENTS_MAX];
-	int r;
+	uint32_t at = 0;
+	size_t n = 0;
+	int r = 0;
 
-	for (uint32_t i = 0; i < job->n_segments; i++) {
-		struct map_info info;
-
-		segment_dm_name(name, job->config->name, i);
-		r = map_info(name, &info);
-		if (r < 0)
-			return reason_errno(reason, r, "volume %s: %s", job->config->name, name);
-		stretches[i] = (struct map_stretch){
-			.major = info.major,
-			.minor = info.minor,
-			.length_sectors = job->segments[i].length_sectors,
-		};
-	}
 	volume_dm_name(name, job->config->name);
 	volume_dm_uuid(uuid, job->config->name);
-	r = map_create_linear(name, uuid, stretches, job->n_segments, cookie);
+	while (r == 0 && at < job->n_segments)
+		r = stretch_make(job, &at, &stretches[n++]);
+	r = r < 0 ? r : map_create(name, uuid, stretches, n, cookie);
 	if (r < 0)
 		return reason_errno(reason, r, "volume %s: the map %s", job->config->name, name);
 	return 0;
 }
 
-static int carry_out(const struct volume_job *job, const struct owner *owner,
+static int carry_out(const struct volume_job *job, const struct owner *owner, struct taken *taken,
 		     char reason[static REASON_SIZE])
 {
 	_cleanup_cookie_ uint32_t cookie = 0;
 	int r;
 
 	r = segments_map(job, &cookie, reason);
+	r = r < 0 ? r : disks_taken_look(job, reason);
 	if (r < 0)
 		return r;
+	/* The others' turn. */
+	if (volume_job_shares(job))
+		taken_release(taken);
 	r = upper_map(job, &cookie, reason);
 	if (r < 0)
 		return r;
@@ -202,12 +131,13 @@ static int nothing_mapped(const struct volume_job *job, char reason[static REASO
 int volume_map(const struct volume_job *job, char reason[static 256], bool *ret_left)
 {
 	const struct volume_config *config = job->config;
-	_cleanup_close_ int lock = -1;
+	_cleanup_taken_ struct taken taken = TAKEN_NONE;
 	struct owner owner;
 	int r, undone;
 
 	*ret_left = false;
-	if (job->n_segments == 0 || job->n_segments > SEGMENTS_MAX)
+	if (job->n_segments == 0 || job->n_segments > SEGMENTS_MAX || job->n_disks == 0 ||
+	    job->n_disks > VOLUME_DISKS_MAX)
 		return reason_set(reason, -EINVAL, "volume %s: %u segments", config->name,
 				  job->n_segments);
 	r = owner_resolve(config, &owner, reason);
@@ -218,18 +148,11 @@ int volume_map(const struct volume_job *job, char reason[static 256], bool *ret_
 		*ret_left = true;
 		return r;
 	}
-	r = disk_is_planned(job, reason);
+	r = disks_take(job, &taken, reason);
 	if (r < 0)
 		return r;
-	r = disk_bound(job, reason);
-	if (r < 0)
-		return r;
-	r = disk_claim(job, reason);
-	if (r < 0)
-		return r;
-	lock = disk_lock(job);
 
-	r = carry_out(job, &owner, reason);
+	r = carry_out(job, &owner, &taken, reason);
 	if (r < 0) {
 		undone = volume_unmap(config->name, job->n_segments);
 		if (undone < 0) {

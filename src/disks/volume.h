@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Carrying out one volume of a plan, and undoing it.
  *
- *	/dev/mapper/emberlock-NAME    dm-linear, EMBERLOCK-VOLUME-NAME: file system, swap, raw
+ *	/dev/mapper/emberlock-NAME    linear or striped, EMBERLOCK-VOLUME-NAME: file system, swap, raw
  *	├── emberlock-NAME-s0         dm-crypt, plain, a key of its own; udev leaves it alone
  *	└── emberlock-NAME-s1         dm-crypt, plain, another key
- *	    └── /dev/vdb              the disk, its queue bounded
+ *	    └── /dev/vdb              the disk, or a part of it, or one of several; its queue bounded
  *
  * The file READY_DIRECTORY/emberlock-NAME (the dm name, which a udev rule has at hand) exists while
  * the volume is usable. It holds lines for IMPORT{file}: EMBERLOCK_READY=1, and for a raw volume
@@ -26,7 +26,9 @@
 
 struct volume_job {
 	const struct volume_config *config;
-	const struct disk_facts *disk;	     /* as the plan saw it; refused where it has changed */
+	const struct disk_facts *disks; /* as the plan saw them; refused where one has changed */
+	const uint32_t *chosen;		/* indices into .disks of those of this volume */
+	uint32_t n_disks;
 	const struct plan_segment *segments; /* the volume's own: plan.segments + first_segment */
 	uint32_t n_segments;
 	int boot_key_fd; /* the keeper's descriptor; stays the caller's */
@@ -35,7 +37,10 @@ struct volume_job {
 	uint32_t queue_requests, queue_max_kib; /* agent.conf's; the volume file's go first */
 };
 
-/* Does all of it: bounds the queue, claims the disk, makes the segments, moves their keys to
+/* Whether the volume shares its disks with other maps of ours. */
+bool volume_job_shares(const struct volume_job *job);
+
+/* Does all of it: bounds the queues, claims the disks, makes the segments, moves their keys to
  * keyring references, zeroes head and tail of each, makes the volume's map, its file system or swap
  * header, owner, group and mode, the ready file, and tells udev. On an error everything of ours is
  * undone (what was on the disk is not) and REASON says, in one line that names volume, disk and

@@ -66,6 +66,20 @@ optional_mount() {
 	[ ! -e "$units/emberlock-admitted.target.d" ] || fail "admission waits for an optional volume"
 }
 
+# What Discard= and ProjectQuota= add to the options of a mount.
+options() {
+	begin
+	volume a Use=ext4 MountPoint=/a Discard=always ProjectQuota=yes
+	volume b Use=xfs MountPoint=/b Discard=fstrim ProjectQuota=yes
+	volume s Use=swap Discard=always
+	volume t Use=swap Discard=fstrim
+	generate
+	has a.mount 'Options=noatime,noinit_itable,discard,prjquota'
+	has b.mount 'Options=noatime,prjquota'
+	has 'dev-mapper-emberlock\x2ds.swap' 'Options=discard'
+	lacks 'dev-mapper-emberlock\x2dt.swap' Options
+}
+
 swaps() {
 	begin
 	volume a Use=swap Priority=7
@@ -143,6 +157,7 @@ escapes() {
 
 required_mount
 optional_mount
+options
 swaps
 without_units
 overlay

@@ -35,6 +35,14 @@ static void smallest(void **state)
 	assert_string_equal(config.destroy, "");
 	assert_int_equal(config.queue_requests, 0);
 	assert_int_equal(config.queue_max_kib, 0);
+	assert_int_equal(config.n_disks, 1);
+	assert_int_equal(config.layout, LAYOUT_LINEAR);
+	assert_int_equal(config.discard, DISCARD_NO);
+	assert_int_equal(config.offset.bytes + config.offset.percent, 0);
+	assert_int_equal(config.length.bytes + config.length.percent, 0);
+	assert_string_equal(config.label, "");
+	assert_string_equal(config.make_options, "");
+	assert_false(config.project_quota);
 }
 
 static void everything(void **state)
@@ -67,6 +75,50 @@ static void everything(void **state)
 	assert_string_equal(config.destroy, "ext4 crypto_LUKS");
 	assert_int_equal(config.queue_requests, 4);
 	assert_int_equal(config.queue_max_kib, 4096);
+}
+
+static void disks_and_parts(void **state)
+{
+	struct volume_config config;
+	struct config_error error;
+
+	assert_int_equal(parse("[Volume]\nUse=ext4\nLayout=striped\nStripeSize=128K\n"
+			       "[Disk]\nSerial=d*\nDisks=8\nOffset=25%\nLength=3G\n",
+			       &config, &error),
+			 0);
+	assert_int_equal(config.layout, LAYOUT_STRIPED);
+	assert_int_equal(config.stripe_bytes, 131072);
+	assert_int_equal(config.n_disks, 8);
+	assert_int_equal(config.offset.percent, 25);
+	assert_int_equal(config.offset.bytes, 0);
+	assert_int_equal(config.length.percent, 0);
+	assert_int_equal(config.length.bytes, 3ull << 30);
+	assert_int_equal(parse("[Volume]\nUse=raw\n[Disk]\nSerial=d\nOffset=1M\nLength=100%\n",
+			       &config, &error),
+			 0);
+	assert_int_equal(config.offset.bytes, 1 << 20);
+	assert_int_equal(config.length.percent, 100);
+}
+
+static void what_is_made_on_it(void **state)
+{
+	struct volume_config config;
+	struct config_error error;
+
+	assert_int_equal(parse("[Volume]\nUse=ext4\nDiscard=always\nFileSystemLabel=swap.disk-1_+\n"
+			       "ProjectQuota=yes\nMakeOptions=-O ^metadata_csum -i 65536\n"
+			       "[Disk]\nSerial=d\n",
+			       &config, &error),
+			 0);
+	assert_int_equal(config.discard, DISCARD_ALWAYS);
+	assert_string_equal(config.label, "swap.disk-1_+");
+	assert_true(config.project_quota);
+	assert_string_equal(config.make_options, "-O ^metadata_csum -i 65536");
+	assert_int_equal(parse("[Volume]\nUse=swap\nDiscard=fstrim\nFileSystemLabel=s\n"
+			       "[Disk]\nSerial=d\n",
+			       &config, &error),
+			 0);
+	assert_int_equal(config.discard, DISCARD_FSTRIM);
 }
 
 static void other_uses(void **state)
@@ -112,6 +164,45 @@ static void bad(void **state)
 		{"[Volume]\nUse=ext4\n[Disk]\nDestroy=any\n", 0,
 		 "no disk is described: [Disk] needs Serial=, Label=, WWN=, Path=, Model= or "
 		 "Size="},
+		{"[Volume]\nUse=ext4\nLayout=striped\n" DISK, 3,
+		 "Layout=striped has no meaning without Disks= of at least 2"},
+		{"[Volume]\nUse=ext4\nStripeSize=64K\n" DISK "Disks=2\n", 3,
+		 "StripeSize= has no meaning without Layout=striped"},
+		{"[Volume]\nStripeSize=2K\n", 2,
+		 "StripeSize=: '2K' is not a power of two from 4K to 1M"},
+		{"[Volume]\nStripeSize=96K\n", 2,
+		 "StripeSize=: '96K' is not a power of two from 4K to 1M"},
+		{"[Volume]\nStripeSize=2M\n", 2,
+		 "StripeSize=: '2M' is not a power of two from 4K to 1M"},
+		{"[Disk]\nDisks=0\n", 2, "Disks=: '0' is not a number from 1 to 8"},
+		{"[Disk]\nDisks=9\n", 2, "Disks=: '9' is not a number from 1 to 8"},
+		{"[Disk]\nOffset=0%\n", 2, "Offset=: '0%' is not a multiple of 1M, or 1% to 100%"},
+		{"[Disk]\nOffset=101%\n", 2,
+		 "Offset=: '101%' is not a multiple of 1M, or 1% to 100%"},
+		{"[Disk]\nOffset=%\n", 2, "Offset=: '%' is not a multiple of 1M, or 1% to 100%"},
+		{"[Disk]\nLength=1000K\n", 2,
+		 "Length=: '1000K' is not a multiple of 1M, or 1% to 100%"},
+		{"[Volume]\nUse=ext4\n" DISK "Offset=60%\nLength=41%\n", 6,
+		 "Offset= and Length= are more than 100% together"},
+		{"[Volume]\nFileSystemLabel=-x\n", 2,
+		 "FileSystemLabel=: '-x' is not at most 16 letters, digits and . _ - +, not "
+		 "beginning with -"},
+		{"[Volume]\nFileSystemLabel=12345678901234567\n", 2,
+		 "FileSystemLabel=: '12345678901234567' is not at most 16 letters, digits and . _ "
+		 "- "
+		 "+, not beginning with -"},
+		{"[Volume]\nUse=xfs\nFileSystemLabel=1234567890123\n" DISK, 3,
+		 "FileSystemLabel=: xfs takes at most 12 characters"},
+		/* No other disk can be named. */
+		{"[Volume]\nMakeOptions=-J device=/dev/vdb\n", 2,
+		 "MakeOptions=: '-J device=/dev/vdb' is not words for mkfs, of letters, digits and "
+		 ". "
+		 "_ - + ^ : , ="},
+		{"[Volume]\nUse=raw\nMakeOptions=-q\n" DISK, 3,
+		 "MakeOptions= has no meaning with Use=raw"},
+		{"[Volume]\nUse=swap\nProjectQuota=yes\n" DISK, 3,
+		 "ProjectQuota= has no meaning with Use=swap"},
+		{"[Volume]\nDiscard=yes\n", 2, "Discard=: 'yes' is not one of no, fstrim, always"},
 		{"[Volume]\nMountPoint=var\n", 2, "MountPoint=: 'var" PATH_MESSAGE},
 		{"[Volume]\nMountPoint=/\n", 2, "MountPoint=: '/" PATH_MESSAGE},
 		{"[Volume]\nMountPoint=/a/\n", 2, "MountPoint=: '/a/" PATH_MESSAGE},
@@ -229,9 +320,10 @@ static void names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(smallest),	  cmocka_unit_test(everything),
-		cmocka_unit_test(other_uses),	  cmocka_unit_test(bad),
-		cmocka_unit_test(texts_must_fit), cmocka_unit_test(names),
+		cmocka_unit_test(smallest),	   cmocka_unit_test(everything),
+		cmocka_unit_test(disks_and_parts), cmocka_unit_test(what_is_made_on_it),
+		cmocka_unit_test(other_uses),	   cmocka_unit_test(bad),
+		cmocka_unit_test(texts_must_fit),  cmocka_unit_test(names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,10 +16,11 @@ static void key_references(void **state)
 		const char *table;
 		bool referenced;
 		unsigned major, minor;
+		uint64_t offset;
 	} cases[] = {
-		{"aes-xts-plain64 :64:logon:emberlock:emberlock-a-s0 0 254:16 0 3 "
+		{"aes-xts-plain64 :64:logon:emberlock:emberlock-a-s0 0 254:16 2048 3 "
 		 "no_read_workqueue no_write_workqueue sector_size:4096",
-		 true, 254, 16},
+		 true, 254, 16, 2048},
 		/* A key in the table, as cryptsetup's plain mode leaves it; masked, too. */
 		{"aes-xts-plain64 00112233445566778899aabbccddeeff 0 254:16 0", false, 254, 16},
 		{"aes-xts-plain64 00000000000000000000000000000000 0 8:1 0", false, 8, 1},
@@ -36,13 +37,13 @@ static void key_references(void **state)
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		unsigned major, minor;
-		bool referenced;
+		struct segment_table look;
 
-		segment_table_look(cases[i].table, &referenced, &major, &minor);
-		assert_int_equal(referenced, cases[i].referenced);
-		assert_int_equal(major, cases[i].major);
-		assert_int_equal(minor, cases[i].minor);
+		segment_table_look(cases[i].table, &look);
+		assert_int_equal(look.referenced, cases[i].referenced);
+		assert_int_equal(look.major, cases[i].major);
+		assert_int_equal(look.minor, cases[i].minor);
+		assert_int_equal(look.offset_sectors, cases[i].offset);
 	}
 }
 
@@ -55,7 +56,7 @@ static void wiped_boot_key(void **state)
 	const struct plan_segment segment = {.length_sectors = 32768};
 	const struct volume_job job = {
 		.config = &config,
-		.disk = &disk,
+		.disks = &disk,
 		.segments = &segment,
 		.n_segments = 1,
 		.instance = 1,
