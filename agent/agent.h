@@ -10,6 +10,7 @@
  *	agent_initramfs.c  the part in the initramfs, and what comes of it
  *	agent_plan.c       which volume may be mapped now; waits for disks
  *	agent_volumes.c    workers that map and undo
+ *	agent_change.c     volumes added, grown and re-sized at run time
  *	agent_report.c     self-test, boot report
  *	agent_identity.c   signing with the boot identity seed
  *	agent_lease.c      the lease machine and its actions
@@ -82,6 +83,9 @@ enum work_kind {
 	WORK_CLEAN,   /* a worker undoes what a worker that was killed left; then FAILED */
 	WORK_ABANDON, /* FAILED, but its worker has not ended */
 	WORK_SWEEP,   /* FAILED; a worker undoes what the abandoned one left; nobody waits for it */
+	WORK_GROW,    /* READY; a worker adds segments, and grows the file system */
+	WORK_UNGROW,  /* READY; a worker undoes segments that were not added */
+	WORK_SWAP,    /* READY; a worker makes the swap area again */
 };
 
 struct agent_work {
@@ -173,9 +177,11 @@ struct agent_watchdog {
 
 struct control_peer {
 	struct agent *agent;
-	int fd;		  /* -1: free */
-	uint16_t waiting; /* for the answer to this type; 0: for none */
-	bool privileged;  /* root of our user namespace */
+	int fd;		       /* -1: free */
+	uint16_t waiting;      /* for the answer to this type; 0: for none */
+	bool privileged;       /* root of our user namespace */
+	uint16_t change;       /* the CONTROL_ADD or the like that it waits for; 0: none */
+	uint32_t change_index; /* of the volume */
 	pid_t pid;
 	sd_event_source *io;
 };
@@ -268,18 +274,40 @@ bool initramfs_agrees(struct agent *a);
 int plan_start(struct agent *a);
 /* A volume is READY, FAILED or PLANNED again: goes on with the others, or settles. */
 void plan_continue(struct agent *a);
+/* Volume INDEX, READY: its place in the plan is what the kernel has, its disks are as they are now. 0 or
+ * negative errno. */
+int plan_refresh(struct agent *a, uint32_t index);
+/* Volume NAME of the configuration, which has just been read, is waited for: a new one of the page, or
+ * one that failed. Its index; -ENOENT, -E2BIG, or another negative errno. */
+int plan_add(struct agent *a, const char *name);
 
 /* --- agent_volumes.c */
 /* Starts the worker that maps volume INDEX as the plan says, or that undoes it (KIND: WORK_UNDO or
  * WORK_CLEAN or WORK_SWEEP). */
 void volume_start(struct agent *a, uint32_t index);
 void volume_undo(struct agent *a, uint32_t index, enum work_kind kind);
+/* Starts the worker that adds the segments behind those that volume INDEX has; its page says so, and
+ * the keeper knows them. With none, the file system alone is grown. 0 or negative errno. */
+int volume_grow_start(struct agent *a, uint32_t index);
+/* Starts the worker that makes the swap area of volume INDEX again. 0 or negative errno. */
+int volume_swap_start(struct agent *a, uint32_t index, uint64_t bytes);
+/* Growth of volume INDEX came to no known end. Where the volume's map has all of it, the page takes it,
+ * and .grow_to says still that the file system may have to grow: true. Else a worker undoes it. */
+bool volume_grow_recover(struct agent *a, uint32_t index);
 /* Volume INDEX was MAPPING when an agent before ended: takes it as READY, or undoes it. */
 void volume_recover(struct agent *a, uint32_t index);
 /* FAILED, with its reason, on the page and where people look. */
 void volume_failed(struct agent *a, uint32_t index, const char *reason);
 /* A shred has begun: nothing is mapped any more. */
 void volumes_abort(struct agent *a);
+
+/* --- agent_change.c */
+/* What a peer asks for. >= 0: the volume's index, of which change_ended() tells later; or negative
+ * errno with TEXT. */
+int change_begin(struct agent *a, uint16_t type, const struct control_change *request,
+		 char text[static 256]);
+/* The growth of volume INDEX that the page speaks of is over. */
+void change_grown(struct agent *a, uint32_t index, int r, const char *text);
 
 /* --- agent_report.c */
 /* All volumes are settled: self-test, report, first challenge. */
@@ -346,6 +374,8 @@ void watchdog_done(struct agent *a);
 int control_open(struct agent *a);
 /* Answers who waits, where there is now something to say. */
 void control_notify(struct agent *a);
+/* The same of a change of volume INDEX. */
+void control_changed(struct agent *a, uint32_t index, int r, const char *text);
 void control_done(struct agent *a);
 
 /* --- agent_status.c */

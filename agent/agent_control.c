@@ -21,6 +21,7 @@ static void peer_close(struct control_peer *peer)
 	cleanup_close(&peer->fd);
 	peer->fd = -1;
 	peer->waiting = 0;
+	peer->change = 0;
 }
 
 static void reply(struct control_peer *peer, void *frame, uint16_t type, int status)
@@ -88,14 +89,63 @@ static void on_shred(struct control_peer *peer, const void *frame)
 	reply(peer, &plain, CONTROL_SHRED, r);
 }
 
+static void reply_changed(struct control_peer *peer, uint16_t type, int r, const char *text)
+{
+	struct control_changed changed = {.result = r};
+
+	if (r >= 0) {
+		const struct state_volume *volume = &peer->agent->state.volumes[peer->change_index];
+
+		changed.n_segments = volume->n_segments;
+		changed.bytes = volume->bytes;
+	}
+	text_escape(changed.text, sizeof(changed.text), text, strlen(text));
+	reply(peer, &changed, type, 0);
+}
+
+static void on_change(struct control_peer *peer, const void *frame)
+{
+	struct control_change request;
+	uint16_t type = ((const struct frame_header *)frame)->type;
+	char text[256] = "";
+	int r;
+
+	memcpy(&request, frame, sizeof(request));
+	request.volume[sizeof(request.volume) - 1] = '\0';
+	if (peer->change) {
+		peer_close(peer);
+		return;
+	}
+	r = change_begin(peer->agent, type, &request, text);
+	if (r < 0) {
+		reply_changed(peer, type, r, text);
+		return;
+	}
+	peer->change = type;
+	peer->change_index = (uint32_t)r;
+}
+
+void control_changed(struct agent *a, uint32_t index, int r, const char *text)
+{
+	for (size_t i = 0; i < CONTROL_PEERS_MAX; i++) {
+		struct control_peer *peer = &a->control.peers[i];
+		uint16_t type = peer->change;
+
+		if (peer->fd < 0 || !type || peer->change_index != index)
+			continue;
+		peer->change = 0;
+		reply_changed(peer, type, r, text);
+	}
+}
+
 static const struct {
 	bool privileged; /* root of the initial user namespace only */
 	void (*run)(struct control_peer *peer, const void *frame);
 } verbs[CONTROL_FRAME__MAX] = {
-	[CONTROL_STATUS] = {false, on_status},
-	[CONTROL_WAIT] = {false, on_wait},
-	[CONTROL_SHRED] = {true, on_shred},
-	[CONTROL_ENDING] = {true, on_ending},
+	[CONTROL_STATUS] = {false, on_status},	   [CONTROL_WAIT] = {false, on_wait},
+	[CONTROL_SHRED] = {true, on_shred},	   [CONTROL_ENDING] = {true, on_ending},
+	[CONTROL_ADD] = {true, on_change},	   [CONTROL_GROW] = {true, on_change},
+	[CONTROL_SWAP_RESIZE] = {true, on_change},
 };
 
 static void frame_take(struct control_peer *peer, const struct frame_header *header)
@@ -124,6 +174,7 @@ static int on_frame(sd_event_source *s, int fd, uint32_t revents, void *userdata
 		struct frame_header header;
 		struct control_plain plain;
 		struct control_shred shred;
+		struct control_change change;
 	} in;
 	ssize_t n = datagram_receive(fd, &in, sizeof(in), NULL);
 

@@ -190,7 +190,8 @@ static bool workers_run(const struct agent *a)
 	for (uint32_t i = 0; i < a->state.n_volumes; i++) {
 		enum work_kind kind = a->carry.works[i].kind;
 
-		if (kind == WORK_MAP || kind == WORK_UNDO || kind == WORK_CLEAN)
+		if (kind == WORK_MAP || kind == WORK_UNDO || kind == WORK_CLEAN ||
+		    kind == WORK_GROW || kind == WORK_UNGROW)
 			return true;
 	}
 	return false;
@@ -272,9 +273,6 @@ static void settle(struct agent *a)
 {
 	struct agent_carry *c = &a->carry;
 
-	c->monitor = sd_device_monitor_unref(c->monitor);
-	c->look = sd_event_source_disable_unref(c->look);
-	c->timer = sd_event_source_disable_unref(c->timer);
 	if (!a->state.reported)
 		plan_tell(a);
 	c->settled = true;
@@ -290,8 +288,6 @@ void plan_continue(struct agent *a)
 	uint64_t next = LEASE_NEVER;
 	bool waits = false, run = workers_run(a);
 
-	if (c->settled)
-		return;
 	for (uint32_t i = 0; i < a->state.n_volumes; i++) {
 		const struct agent_work *work = &c->works[i];
 
@@ -302,12 +298,12 @@ void plan_continue(struct agent *a)
 	agent_timer(a, &c->timer, next, on_waited);
 	if (c->look_due && !run)
 		sd_event_source_set_enabled(c->look, SD_EVENT_ONESHOT);
-	if (!waits && !run)
+	if (!waits && !run && !c->settled)
 		settle(a);
 }
 
 /* The segments of volume INDEX as the kernel has them, with their disks as they are now. */
-static int layout_read(struct agent *a, uint32_t index)
+int plan_refresh(struct agent *a, uint32_t index)
 {
 	unsigned majors[VOLUME_DISKS_MAX], minors[VOLUME_DISKS_MAX];
 	const struct state_volume *volume = &a->state.volumes[index];
@@ -326,7 +322,8 @@ static int layout_read(struct agent *a, uint32_t index)
 	if (r < 0)
 		return r;
 	found.n_segments = volume->n_segments;
-	found.bytes = volume->bytes;
+	for (uint32_t i = 0; i < found.n_segments; i++)
+		found.bytes += segments[i].length_sectors * SECTOR_SIZE;
 	return decision_take(a, index, &found, segments, a->carry.round_disks);
 }
 
@@ -336,7 +333,7 @@ static void ready_replan(struct agent *a, uint32_t index)
 {
 	struct plan_volume *planned = &a->carry.plan.volumes[index];
 
-	if (layout_read(a, index) >= 0)
+	if (plan_refresh(a, index) >= 0)
 		return;
 	planned->refusal = PLAN_MISSING;
 	snprintf(planned->reason, sizeof(planned->reason), "made before, on %s",
@@ -359,8 +356,12 @@ static void work_begin(struct agent *a, uint32_t index)
 		a->carry.works[index].kind = WORK_WAIT;
 		break;
 	case VOLUME_READY:
-		if (!a->state.reported)
+		/* A new agent has work with the keeper first. */
+		if (!a->state.reported || volume->grow_to > 0)
 			ready_replan(a, index);
+		/* Its last step again, where it came to that. */
+		if (volume->grow_to > 0 && volume_grow_recover(a, index))
+			(void)volume_grow_start(a, index);
 		break;
 	default:
 		planned->refusal = PLAN_MISSING;
@@ -433,6 +434,39 @@ static int page_complete(struct agent *a)
 	}
 	a->state.complete = whole && !a->initramfs_root;
 	return keeper_save(a);
+}
+
+int plan_add(struct agent *a, const char *name)
+{
+	const struct volume_config *config = NULL;
+	struct state_volume *volume;
+	uint32_t index = 0;
+
+	for (size_t i = 0; i < a->n_volumes; i++)
+		if (strcmp(a->volumes[i].name, name) == 0)
+			config = &a->volumes[i];
+	if (!config)
+		return -ENOENT;
+	if (config->use == VOLUME_OVERLAY)
+		return -EINVAL;
+	while (index < a->state.n_volumes && strcmp(a->state.volumes[index].name, name) != 0)
+		index++;
+	if (index == VOLUMES_MAX)
+		return -E2BIG;
+	volume = &a->state.volumes[index];
+	memcpy(volume->name, config->name, sizeof(volume->name));
+	volume->state = VOLUME_PLANNED;
+	volume->use = config->use;
+	volume->required = config->required;
+	volume->reason[0] = '\0';
+	if (index == a->state.n_volumes)
+		a->carry.plan.n_volumes = ++a->state.n_volumes;
+	plan_drop(&a->carry.plan, index);
+	a->carry.plan.volumes[index].refusal = PLAN_OK;
+	volume_init(a, index, clock_boottime_ns());
+	a->carry.works[index].kind = WORK_WAIT;
+	sd_event_source_set_enabled(a->carry.look, SD_EVENT_ONESHOT);
+	return keeper_save(a) < 0 ? -EIO : (int)index;
 }
 
 int plan_start(struct agent *a)

@@ -39,6 +39,7 @@
 
 /* Making a file system takes a second or so; a disk that stalls must not stall the boot's report. */
 #define WORKER_LIMIT_NS (120 * NSEC_PER_SEC)
+#define SWAP_LIMIT_NS	(1800 * NSEC_PER_SEC)
 
 struct work_result {
 	int32_t r;
@@ -75,20 +76,35 @@ static int worker_settle(pid_t parent)
 	return process_lock();
 }
 
-__attribute__((noreturn)) static void worker_run(const struct volume_job *job, bool undo,
+static int work_do(const struct volume_job *job, enum work_kind kind, struct work_result *result)
+{
+	switch (kind) {
+	case WORK_MAP:
+		return volume_map(job, result->reason, &result->left);
+	case WORK_GROW:
+		return volume_grow(job, result->reason, &result->left);
+	case WORK_UNGROW:
+		return volume_growth_undo(job->config->name, job->n_mapped, job->n_segments);
+	case WORK_SWAP:
+		return volume_swap_resize(job, result->reason);
+	default:
+		return volume_unmap(job->config->name, job->n_segments);
+	}
+}
+
+__attribute__((noreturn)) static void worker_run(const struct volume_job *job, enum work_kind kind,
 						 int result_fd, pid_t parent)
 {
 	struct work_result result = {0};
 
-	close_others(result_fd, undo ? -1 : job->boot_key_fd);
+	volume_worker_begin();
+	close_others(result_fd, job->boot_key_fd);
 	result.r = worker_settle(parent);
 	if (result.r < 0)
 		snprintf(result.reason, sizeof(result.reason), "volume %s: worker: %s",
 			 job->config->name, strerror(-result.r));
-	else if (undo)
-		result.r = volume_unmap(job->config->name, job->n_segments);
 	else
-		result.r = volume_map(job, result.reason, &result.left);
+		result.r = work_do(job, kind, &result);
 	registers_scrub();
 	_exit(fd_write_full(result_fd, &result, sizeof(result)) < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }
@@ -117,6 +133,7 @@ void volume_failed(struct agent *a, uint32_t index, const char *reason)
 	else
 		log_warning("%s", volume->reason);
 	keeper_save(a);
+	control_changed(a, index, -EIO, volume->reason);
 }
 
 static void volume_ready(struct agent *a, uint32_t index)
@@ -128,19 +145,25 @@ static void volume_ready(struct agent *a, uint32_t index)
 	if (keeper_save(a) == 0)
 		log_info("volume %s: ready on %s, %u segments", volume->name, volume->disk,
 			 volume->n_segments);
+	control_changed(a, index, 0, "");
 }
 
-/* The maps are gone: the keeper need know them no more. */
-static void maps_forget(struct agent *a, uint32_t index)
+/* The maps of segments FIRST to N - 1 are gone: the keeper need know them no more. */
+static void maps_forget_from(struct agent *a, uint32_t index, uint32_t first, uint32_t n)
 {
 	const struct state_volume *volume = &a->state.volumes[index];
 
-	for (uint32_t i = 0; i < volume->n_segments; i++) {
+	for (uint32_t i = first; i < n; i++) {
 		int r = keeper_map_remove(a, volume->name, i);
 
 		if (r < 0 && r != -ENOENT)
 			log_errno(r, "keeper: volume %s, segment %u", volume->name, i);
 	}
+}
+
+static void maps_forget(struct agent *a, uint32_t index)
+{
+	maps_forget_from(a, index, 0, a->state.volumes[index].n_segments);
 }
 
 /* The end of an undoing. Maps that stayed keep their place in the keeper's list: a shred finds
@@ -189,6 +212,52 @@ static void map_ended(struct agent *a, uint32_t index, const struct work_result 
 	volume_failed(a, index, result->reason);
 }
 
+static void ungrow_ended(struct agent *a, uint32_t index, int r)
+{
+	struct state_volume *volume = &a->state.volumes[index];
+
+	if (r < 0) {
+		log_errno(r, "volume %s: what is left of its growth cannot be undone",
+			  volume->name);
+		return;
+	}
+	maps_forget_from(a, index, volume->n_segments, volume->grow_to);
+	volume->grow_to = 0;
+	(void)keeper_save(a);
+}
+
+/* One that was killed may have come to the file system, or not. */
+static void grow_ended(struct agent *a, uint32_t index, bool reported,
+		       const struct work_result *result)
+{
+	struct state_volume *volume = &a->state.volumes[index];
+	char reason[128];
+
+	if (reported) {
+		change_grown(a, index, result->r, result->reason);
+		return;
+	}
+	if (volume->n_segments < volume->grow_to && volume_grow_recover(a, index) &&
+	    volume_grow_start(a, index) == 0)
+		return;
+	snprintf(reason, sizeof(reason), "volume %s: its worker was killed", volume->name);
+	change_grown(a, index, -EINTR, reason);
+}
+
+/* What became of a volume that is ready and stays so. Whether KIND is of that sort. */
+static bool change_worker_ended(struct agent *a, uint32_t index, enum work_kind kind, bool reported,
+				const struct work_result *result)
+{
+	if (kind == WORK_GROW)
+		grow_ended(a, index, reported, result);
+	else if (kind == WORK_UNGROW)
+		ungrow_ended(a, index, reported ? result->r : -EINTR);
+	else if (kind == WORK_SWAP)
+		control_changed(a, index, reported ? result->r : -EINTR,
+				reported ? result->reason : "the worker was killed");
+	return kind == WORK_GROW || kind == WORK_UNGROW || kind == WORK_SWAP;
+}
+
 static int on_worker_end(sd_event_source *s, const siginfo_t *si, void *userdata)
 {
 	struct agent_work *work = userdata;
@@ -202,6 +271,10 @@ static int on_worker_end(sd_event_source *s, const siginfo_t *si, void *userdata
 	work_end(work, WORK_NONE);
 	if (a->shred.begun)
 		return 0;
+	if (change_worker_ended(a, work->index, kind, reported, &result)) {
+		plan_continue(a);
+		return 0;
+	}
 	if (kind == WORK_ABANDON)
 		volume_undo(a, work->index, WORK_SWEEP);
 	else if (reported && kind == WORK_MAP)
@@ -228,7 +301,8 @@ static int on_worker_limit(sd_event_source *s, uint64_t usec, void *userdata)
 	char reason[128];
 
 	sd_event_source_send_child_signal(work->child, SIGKILL, NULL, 0);
-	if (work->kind == WORK_SWEEP)
+	if (work->kind == WORK_SWEEP || work->kind == WORK_GROW || work->kind == WORK_UNGROW ||
+	    work->kind == WORK_SWAP)
 		return 0;
 	snprintf(reason, sizeof(reason), "volume %s: not made within %ju s",
 		 a->state.volumes[work->index].name, (uintmax_t)(WORKER_LIMIT_NS / NSEC_PER_SEC));
@@ -240,12 +314,14 @@ static int on_worker_limit(sd_event_source *s, uint64_t usec, void *userdata)
 
 static void worker_watch(struct agent *a, struct agent_work *work)
 {
+	/* To read back what was swapped out takes as long as it takes. */
+	uint64_t limit_ns = work->kind == WORK_SWAP ? SWAP_LIMIT_NS : WORKER_LIMIT_NS;
 	int r = sd_event_add_child(a->event, &work->child, work->pid, WEXITED, on_worker_end, work);
 
 	r = r < 0 ? r
 		  : sd_event_add_time(a->event, &work->limit, CLOCK_BOOTTIME,
-				      (clock_boottime_ns() + WORKER_LIMIT_NS) / 1000, 0,
-				      on_worker_limit, work);
+				      (clock_boottime_ns() + limit_ns) / 1000, 0, on_worker_limit,
+				      work);
 	if (r < 0) /* takes the worker with it; the next agent undoes what it left */
 		agent_exit(a, log_errno(r, "worker"));
 }
@@ -261,7 +337,7 @@ static int worker_fork(struct agent *a, uint32_t index, const struct volume_job 
 		return -errno;
 	work->pid = fork();
 	if (work->pid == 0)
-		worker_run(job, kind != WORK_MAP, fds[1], parent);
+		worker_run(job, kind, fds[1], parent);
 	r = work->pid < 0 ? -errno : 0;
 	close(fds[1]);
 	if (r < 0) {
@@ -331,6 +407,40 @@ static void disks_print(const struct agent *a, const struct plan_volume *planned
 	}
 }
 
+/* The descriptor of the boot key, which is held open only while the plan is carried out. */
+static int boot_key_open(struct agent *a)
+{
+	return a->carry.boot_key_fd >= 0 ? 0 : keeper_boot_key(a, &a->carry.boot_key_fd);
+}
+
+static void boot_key_close(struct agent *a)
+{
+	if (!a->carry.settled)
+		return;
+	cleanup_close(&a->carry.boot_key_fd);
+	a->carry.boot_key_fd = -1;
+}
+
+static struct volume_job job_make(struct agent *a, uint32_t index)
+{
+	const struct plan_volume *planned = &a->carry.plan.volumes[index];
+	struct volume_job job = {
+		.config = &a->carry.configs[index],
+		.disks = a->carry.disks,
+		.chosen = planned->disks,
+		.n_disks = planned->n_disks,
+		.segments = &a->carry.plan.segments[planned->first_segment],
+		.n_segments = planned->n_segments,
+		.boot_key_fd = a->carry.boot_key_fd,
+		.instance = a->state.volumes[index].instance,
+		.queue_requests = a->config.queue_requests,
+		.queue_max_kib = a->config.queue_max_kib,
+	};
+
+	memcpy(job.boot_id, a->keeper.hello.boot_id, sizeof(job.boot_id));
+	return job;
+}
+
 static void page_mapping(struct agent *a, uint32_t index)
 {
 	const struct plan_volume *planned = &a->carry.plan.volumes[index];
@@ -345,41 +455,86 @@ static void page_mapping(struct agent *a, uint32_t index)
 
 void volume_start(struct agent *a, uint32_t index)
 {
-	const struct plan_volume *planned = &a->carry.plan.volumes[index];
 	struct state_volume *volume = &a->state.volumes[index];
-	struct volume_job job = {
-		.config = planned->config,
-		.disks = a->carry.disks,
-		.chosen = planned->disks,
-		.n_disks = planned->n_disks,
-		.segments = &a->carry.plan.segments[planned->first_segment],
-		.n_segments = planned->n_segments,
-		.boot_key_fd = a->carry.boot_key_fd,
-		.queue_requests = a->config.queue_requests,
-		.queue_max_kib = a->config.queue_max_kib,
-	};
+	struct volume_job job;
 	char reason[128];
-	int r = -ENOKEY;
+	int r = boot_key_open(a);
 
-	if (job.boot_key_fd < 0) {
+	if (r < 0) {
 		snprintf(reason, sizeof(reason),
 			 "volume %s: the boot key was erased (KeepBootKey=no)", volume->name);
 		volume_failed(a, index, reason);
 		return;
 	}
 	page_mapping(a, index);
-	memcpy(job.boot_id, a->keeper.hello.boot_id, sizeof(job.boot_id));
-	job.instance = volume->instance;
+	job = job_make(a, index);
 	if (keeper_save(a) < 0)
 		return;
 	r = maps_announce(a, index);
 	r = r < 0 ? r : worker_fork(a, index, &job, WORK_MAP);
+	boot_key_close(a);
 	if (r < 0) {
 		maps_forget(a, index);
 		snprintf(reason, sizeof(reason), "volume %s: cannot be started: %s", volume->name,
 			 strerror(-r));
 		volume_failed(a, index, reason);
 	}
+}
+
+int volume_grow_start(struct agent *a, uint32_t index)
+{
+	const struct state_volume *volume = &a->state.volumes[index];
+	struct volume_job job;
+	int r = volume->n_segments < volume->grow_to ? boot_key_open(a) : 0;
+
+	if (r < 0)
+		return r;
+	job = job_make(a, index);
+	job.n_mapped = volume->n_segments;
+	r = worker_fork(a, index, &job, WORK_GROW);
+	boot_key_close(a);
+	return r;
+}
+
+int volume_swap_start(struct agent *a, uint32_t index, uint64_t bytes)
+{
+	struct volume_job job = job_make(a, index);
+
+	job.bytes = bytes;
+	return worker_fork(a, index, &job, WORK_SWAP);
+}
+
+static void growth_undo(struct agent *a, uint32_t index)
+{
+	const struct state_volume *volume = &a->state.volumes[index];
+	struct volume_job job = {
+		.config = &a->carry.configs[index],
+		.n_mapped = volume->n_segments,
+		.n_segments = volume->grow_to,
+		.boot_key_fd = -1,
+	};
+	int r = worker_fork(a, index, &job, WORK_UNGROW);
+
+	if (r < 0)
+		ungrow_ended(a, index, r);
+}
+
+bool volume_grow_recover(struct agent *a, uint32_t index)
+{
+	const struct plan_volume *planned = &a->carry.plan.volumes[index];
+	struct state_volume *volume = &a->state.volumes[index];
+	uint32_t n = 0;
+
+	if (volume_growth_look(volume->name, &n) < 0 || n < volume->grow_to) {
+		growth_undo(a, index);
+		return false;
+	}
+	volume->n_segments = volume->grow_to;
+	if (plan_refresh(a, index) == 0) {
+		volume->bytes = planned->bytes;
+		disks_print(a, planned, volume->disk, sizeof(volume->disk));
+	}
+	return keeper_save(a) == 0;
 }
 
 void volumes_abort(struct agent *a)

@@ -11,37 +11,46 @@
 
 static const struct command {
 	const char *name;
-	unsigned allowed; /* enum ctl_option */
-	bool word;	  /* takes one argument */
+	unsigned allowed;     /* enum ctl_option */
+	int words, words_max; /* how many arguments it takes */
 	int (*run)(const struct ctl_options *options);
 	const char *help;
 } commands[] = {
-	{"status", OPTION_JSON, false, command_status,
+	{"status", OPTION_JSON, 0, 0, command_status,
 	 "status [--json]\n"
 	 "      the lease, the self-test and the volumes of this boot\n"},
-	{"volumes", OPTION_JSON, false, command_volumes,
+	{"volumes", OPTION_JSON, 0, 0, command_volumes,
 	 "volumes [--json]\n"
 	 "      the volumes alone\n"},
-	{"plan", OPTION_ROOT, false, command_plan,
+	{"plan", OPTION_ROOT, 0, 0, command_plan,
 	 "plan [--root=DIR]\n"
 	 "      which disk each volume would take now, and what is refused\n"},
-	{"check", OPTION_ROOT | OPTION_KERNEL_CONFIG | OPTION_JSON, false, command_check,
+	{"check", OPTION_ROOT | OPTION_KERNEL_CONFIG | OPTION_JSON, 0, 0, command_check,
 	 "check [--root=DIR] [--kernel-config=FILE] [--json]\n"
 	 "      what this machine, the image in DIR, or the kernel lacks\n"},
-	{"shred", OPTION_YES | OPTION_DRY_RUN, false, command_shred,
+	{"shred", OPTION_YES | OPTION_DRY_RUN, 0, 0, command_shred,
 	 "shred [--yes] [--dry-run]\n"
 	 "      destroys every key of this boot and powers the VM off\n"},
-	{"wait", OPTION_FOR | OPTION_TIMEOUT, false, command_wait,
+	{"add", 0, 1, 1, command_add,
+	 "add NAME\n"
+	 "      makes a volume whose file is new in volumes.d, or that failed\n"},
+	{"grow", 0, 1, 1, command_grow,
+	 "grow NAME\n"
+	 "      grows a volume and its file system to the present size of its disks\n"},
+	{"swap", 0, 2, 3, command_swap,
+	 "swap resize NAME [SIZE]\n"
+	 "      makes a swap area again, of SIZE or as large as its volume\n"},
+	{"wait", OPTION_FOR | OPTION_TIMEOUT, 0, 0, command_wait,
 	 "wait [--for=admitted|ending] [--timeout=TIME]\n"
 	 "      returns once the boot is admitted (0), has failed (3) or is shredding (4);\n"
 	 "      ending: once the manager knows that it ends in good order\n"},
-	{"initramfs", OPTION_ROOT, false, command_initramfs,
+	{"initramfs", OPTION_ROOT, 0, 0, command_initramfs,
 	 "initramfs [--root=DIR]\n"
 	 "      the files of the configuration that an initramfs carries: name and path\n"},
-	{"ending", 0, true, command_ending,
+	{"ending", 0, 1, 1, command_ending,
 	 "ending poweroff|reboot|kexec\n"
 	 "      announces the end of this VM, which then comes in bounded time (EndSec=)\n"},
-	{"end", 0, true, command_end,
+	{"end", 0, 1, 1, command_end,
 	 "end poweroff|reboot|kexec\n"
 	 "      wipes every key and ends the VM; what the shutdown hook runs\n"},
 };
@@ -108,12 +117,16 @@ static int run(const struct command *command, struct ctl_options *options, char 
 			option_name(wrong & -wrong));
 		return EXIT_USAGE;
 	}
-	if (command->word && !words[0]) {
-		fprintf(stderr, "emberlockctl: %s needs an argument; see --help\n", command->name);
-		return EXIT_USAGE;
-	}
-	if (words[command->word])
-		return usage("unexpected argument", words[command->word]);
+	for (int i = 0; i < command->words; i++)
+		if (!words[i]) {
+			fprintf(stderr, "emberlockctl: %s needs %s; see --help\n", command->name,
+				command->words == 1 ? "an argument" : "more arguments");
+			return EXIT_USAGE;
+		}
+	for (int i = 0; words[i]; i++)
+		if (i == command->words_max)
+			return usage("unexpected argument", words[i]);
+	options->words = words;
 	options->word = words[0];
 	return command->run(options);
 }

@@ -25,7 +25,8 @@ struct ctl_options {
 	const char *kernel_config; /* --kernel-config= */
 	uint64_t timeout_ms;	   /* --timeout=; UINT64_MAX: none */
 	bool for_ending;	   /* --for=ending */
-	const char *word;	   /* the argument of the commands that take one */
+	const char *word;	   /* the first argument of the commands that take any */
+	char *const *words;	   /* all of them; ends with NULL */
 };
 
 enum ctl_exit {
@@ -45,6 +46,9 @@ int command_shred(const struct ctl_options *options);
 int command_wait(const struct ctl_options *options);
 int command_end(const struct ctl_options *options);
 int command_ending(const struct ctl_options *options);
+int command_add(const struct ctl_options *options);
+int command_grow(const struct ctl_options *options);
+int command_swap(const struct ctl_options *options);
 int command_initramfs(const struct ctl_options *options);
 
 /* --- ctl_client.c: one request and its reply on a local socket */

@@ -74,6 +74,9 @@ size_t control_request_size(uint16_t type)
 		[CONTROL_WAIT] = sizeof(struct control_plain),
 		[CONTROL_SHRED] = sizeof(struct control_shred),
 		[CONTROL_ENDING] = sizeof(struct control_plain),
+		[CONTROL_ADD] = sizeof(struct control_change),
+		[CONTROL_GROW] = sizeof(struct control_change),
+		[CONTROL_SWAP_RESIZE] = sizeof(struct control_change),
 	};
 
 	return size_of(sizes, ELEMENTSOF(sizes), type);
@@ -86,6 +89,9 @@ size_t control_reply_size(uint16_t type)
 		[CONTROL_WAIT] = sizeof(struct control_status),
 		[CONTROL_SHRED] = sizeof(struct control_plain),
 		[CONTROL_ENDING] = sizeof(struct control_plain),
+		[CONTROL_ADD] = sizeof(struct control_changed),
+		[CONTROL_GROW] = sizeof(struct control_changed),
+		[CONTROL_SWAP_RESIZE] = sizeof(struct control_changed),
 	};
 
 	return size_of(sizes, ELEMENTSOF(sizes), type);

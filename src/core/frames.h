@@ -199,6 +199,10 @@ enum control_frame {
 	CONTROL_SHRED, /* control_shred; root of the initial user namespace. Reply: header only */
 	CONTROL_ENDING, /* root of the initial user namespace. Reply: header only, once the
 			   manager has the note that this boot ends, or there is none to be sent */
+	/* control_change, of the same root; the reply, control_changed, comes when it is done */
+	CONTROL_ADD,	     /* makes a volume of volumes.d that is not there, or that failed */
+	CONTROL_GROW,	     /* to the present size of its disks */
+	CONTROL_SWAP_RESIZE, /* makes the swap area again, of .bytes; 0: all of the volume */
 	CONTROL_FRAME__MAX
 };
 struct control_plain {
@@ -207,6 +211,18 @@ struct control_plain {
 struct control_shred {
 	struct frame_header header;
 	uint32_t dry_run, zero;
+};
+struct control_change {
+	struct frame_header header;
+	char volume[VOLUME_NAME_MAX + 1];
+	uint64_t bytes;
+};
+struct control_changed {
+	struct frame_header header;
+	int32_t result; /* 0 or negative errno, which .text explains */
+	uint32_t n_segments;
+	uint64_t bytes; /* of the volume */
+	char text[256];
 };
 struct control_volume {
 	char name[VOLUME_NAME_MAX + 1];

@@ -15,6 +15,9 @@ struct state_volume {
 			      map again with a higher instance */
 	uint32_t instance; /* of the last attempt; never used twice in a boot */
 	uint32_t use, required, n_segments;
+	uint32_t
+		grow_to; /* READY and not 0: segments from n_segments to here may exist. A new agent
+			     looks which of them the volume's map has, and keeps or undoes them */
 	uint64_t bytes;
 	char disk[64];
 	char reason[256];

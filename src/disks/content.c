@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <inttypes.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
@@ -70,9 +71,7 @@ int owner_resolve(const struct volume_config *config, struct owner *ret_owner,
 	return 0;
 }
 
-/* A mount that is in no directory tree: no one else ever sees it, and it ends with its
- * descriptor. */
-static int mount_detached(const char *type, const char *path, int *ret_fd)
+int mount_detached(const char *type, const char *path, int *ret_fd)
 {
 	_cleanup_close_ int context = fsopen(type, FSOPEN_CLOEXEC);
 	int fd;
@@ -110,6 +109,7 @@ static int root_own(const char *type, const char *path, const struct owner *owne
 struct words {
 	const char *argv[ARGUMENTS_MAX + 1];
 	size_t n;
+	char size[24];							/* of a swap area, in KiB */
 	char own[sizeof(((struct volume_config *)NULL)->make_options)]; /* of MakeOptions= */
 };
 
@@ -174,24 +174,58 @@ static int words_make(struct words *words, const struct volume_config *config, c
 	return r < 0 ? r : word_add(words, path);
 }
 
+static void path_make(char path[static DM_NAME_MAX + 16], const struct volume_config *config)
+{
+	char name[DM_NAME_MAX + 1];
+
+	volume_dm_name(name, config->name);
+	(void)snprintf(path, DM_NAME_MAX + 16, "/dev/mapper/%s", name);
+}
+
+static int words_run(const struct words *words, const struct volume_config *config,
+		     char reason[static REASON_SIZE])
+{
+	char text[REASON_SIZE];
+	int r = program_run(words->argv, text);
+
+	if (r < 0)
+		return reason_set(reason, r, "volume %s: Use=%s: %s: %.150s", config->name,
+				  volume_use_name(config->use), words->argv[0], text);
+	return 0;
+}
+
+int content_swap(const struct volume_config *config, uint64_t bytes,
+		 char reason[static REASON_SIZE])
+{
+	struct words words = {.n = 0};
+	char path[DM_NAME_MAX + 16];
+	int r;
+
+	path_make(path, config);
+	(void)snprintf(words.size, sizeof(words.size), "%" PRIu64, bytes / 1024);
+	r = words_make(&words, config, path);
+	r = r < 0 ? r : word_add(&words, words.size);
+	if (r < 0)
+		return reason_errno(reason, r, "volume %s: MakeOptions=", config->name);
+	return words_run(&words, config, reason);
+}
+
 int content_make(const struct volume_config *config, const struct owner *owner,
 		 char reason[static REASON_SIZE])
 {
-	char path[DM_NAME_MAX + 16], name[DM_NAME_MAX + 1], text[REASON_SIZE];
 	struct words words = {.n = 0};
+	char path[DM_NAME_MAX + 16];
 	int r;
 
-	volume_dm_name(name, config->name);
-	(void)snprintf(path, sizeof(path), "/dev/mapper/%s", name);
+	path_make(path, config);
 	r = words_make(&words, config, path);
 	if (r < 0)
 		return reason_errno(reason, r, "volume %s: MakeOptions=", config->name);
 	if (words.n == 0)
 		return 0;
-	r = program_run(words.argv, text);
+	r = words_run(&words, config, reason);
 	if (r < 0)
-		return reason_set(reason, r, "volume %s: Use=%s: %s: %.150s", config->name,
-				  volume_use_name(config->use), words.argv[0], text);
+		return r;
 
 	if (config->use == VOLUME_SWAP ||
 	    (owner->uid == 0 && owner->gid == 0 && owner->mode == DEFAULT_MODE))

@@ -60,6 +60,11 @@ static int task_run_udev(struct dm_task *task, uint32_t *cookie, uint16_t flags)
 	return task_run(task);
 }
 
+void maps_release(void)
+{
+	dm_lib_release();
+}
+
 int maps_settle(uint32_t *cookie)
 {
 	uint32_t taken = *cookie;
@@ -170,6 +175,48 @@ int map_create(const char *name, const char *uuid, const struct map_stretch *str
 		return -EINVAL;
 	r = targets_add(task, stretches, n);
 	return r < 0 ? r : task_run_udev(task, cookie, 0);
+}
+
+int map_change(const char *name, const struct map_stretch *stretches, size_t n, uint32_t *cookie)
+{
+	_cleanup_task_ struct dm_task *load = NULL, *resume = NULL;
+	int r;
+
+	r = task_new(DM_DEVICE_RELOAD, name, &load);
+	r = r < 0 ? r : targets_add(load, stretches, n);
+	r = r < 0 ? r : task_run(load);
+	r = r < 0 ? r : task_new(DM_DEVICE_RESUME, name, &resume);
+	if (r < 0)
+		return r;
+	/* The kernel suspends, swaps and resumes within this one call. */
+	if (!dm_task_no_flush(resume) || !dm_task_skip_lockfs(resume))
+		return -EIO;
+	return task_run_udev(resume, cookie, 0);
+}
+
+int map_clear(const char *name)
+{
+	_cleanup_task_ struct dm_task *task = NULL;
+	int r = task_new(DM_DEVICE_CLEAR, name, &task);
+
+	return r < 0 ? r : task_run(task);
+}
+
+int map_devices(const char *name, uint32_t *ret_n)
+{
+	_cleanup_task_ struct dm_task *task = NULL;
+	const struct dm_deps *deps;
+	int r;
+
+	r = task_new(DM_DEVICE_DEPS, name, &task);
+	r = r < 0 ? r : task_run(task);
+	if (r < 0)
+		return r;
+	deps = dm_task_get_deps(task);
+	if (!deps)
+		return -EIO;
+	*ret_n = deps->count;
+	return 0;
 }
 
 int map_suspend(const char *name)

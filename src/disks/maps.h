@@ -47,10 +47,21 @@ int map_table(const char *name, const char *type, char table[static MAP_TABLE_SI
 int map_create(const char *name, const char *uuid, const struct map_stretch *stretches, size_t n,
 	       uint32_t *cookie);
 
+/* Gives NAME, which exists, another table, in one step: what is under way goes on by the new one.
+ * Neither flushes nor freezes a file system. */
+int map_change(const char *name, const struct map_stretch *stretches, size_t n, uint32_t *cookie);
+/* Forgets a table that map_change() loaded and did not come to make live. */
+int map_clear(const char *name);
+/* How many devices the live table lies on. */
+int map_devices(const char *name, uint32_t *ret_n);
+
 /* Without flushing, and without freezing a file system. */
 int map_suspend(const char *name);
 /* Udev rules shall leave it alone, as after CRYPT_ACTIVATE_PRIVATE. */
 int map_resume_private(const char *name, uint32_t *cookie);
+
+/* Closes what libdevmapper keeps open between calls. */
+void maps_release(void);
 
 int maps_settle(uint32_t *cookie);
 static inline void cleanup_cookie(uint32_t *cookie)

@@ -44,7 +44,7 @@ static int disk_lock(const struct volume_job *job, const struct disk_facts *disk
 static int rest_is_free(const struct volume_job *job, uint32_t index, const struct disk_facts *now,
 			char reason[static REASON_SIZE])
 {
-	for (uint32_t i = 0; i < job->n_segments; i++) {
+	for (uint32_t i = job->n_mapped; i < job->n_segments; i++) {
 		const struct plan_segment *segment = &job->segments[i];
 		const struct disk_range range = {segment->offset_sectors, segment->length_sectors};
 

@@ -12,20 +12,25 @@
 #include "disks/ready.h"
 #include "disks/segment.h"
 #include "disks/take.h"
+#include "disks/volume_parts.h"
 #include "keys/secret.h"
 
-static void volume_dm_uuid(char to[static DM_NAME_MAX + 1], const char *volume)
+void volume_dm_uuid(char to[static DM_NAME_MAX + 1], const char *volume)
 {
 	(void)snprintf(to, DM_NAME_MAX + 1, VOLUME_UUID_PREFIX "%s", volume);
 }
 
-bool volume_job_shares(const struct volume_job *job)
+void volume_worker_begin(void)
 {
-	return plan_is_part(job->config);
+	maps_release();
 }
 
-static int segments_map(const struct volume_job *job, uint32_t *cookie,
-			char reason[static REASON_SIZE])
+bool volume_job_shares(const struct volume_job *job)
+{
+	return job->n_mapped > 0 || plan_is_part(job->config);
+}
+
+int segments_map(const struct volume_job *job, uint32_t *cookie, char reason[static REASON_SIZE])
 {
 	_cleanup_secret_ struct secret boot_key = {.bytes = NULL};
 	int r;
@@ -33,7 +38,7 @@ static int segments_map(const struct volume_job *job, uint32_t *cookie,
 	r = secret_map(job->boot_key_fd, BOOT_KEY_SIZE, &boot_key);
 	if (r < 0)
 		return reason_errno(reason, r, "volume %s: the boot key", job->config->name);
-	for (uint32_t i = 0; i < job->n_segments; i++) {
+	for (uint32_t i = job->n_mapped; i < job->n_segments; i++) {
 		r = segment_map(job, boot_key.bytes, i, cookie, reason);
 		if (r < 0)
 			return r;
@@ -64,20 +69,32 @@ static int stretch_make(const struct volume_job *job, uint32_t *at, struct map_s
 	return 0;
 }
 
+int stretches_make(const struct volume_job *job, struct map_stretch stretches[static SEGMENTS_MAX],
+		   size_t *ret_n)
+{
+	uint32_t at = 0;
+	size_t n = 0;
+	int r = 0;
+
+	while (r == 0 && at < job->n_segments)
+		r = stretch_make(job, &at, &stretches[n++]);
+	if (r == 0)
+		*ret_n = n;
+	return r;
+}
+
 /* The volume's own map, over its segments. */
 static int upper_map(const struct volume_job *job, uint32_t *cookie,
 		     char reason[static REASON_SIZE])
 {
 	char name[DM_NAME_MAX + 1], uuid[DM_NAME_MAX + 1];
 	struct map_stretch stretches[SEGMENTS_MAX];
-	uint32_t at = 0;
-	size_t n = 0;
-	int r = 0;
+	size_t n;
+	int r;
 
 	volume_dm_name(name, job->config->name);
 	volume_dm_uuid(uuid, job->config->name);
-	while (r == 0 && at < job->n_segments)
-		r = stretch_make(job, &at, &stretches[n++]);
+	r = stretches_make(job, stretches, &n);
 	r = r < 0 ? r : map_create(name, uuid, stretches, n, cookie);
 	if (r < 0)
 		return reason_errno(reason, r, "volume %s: the map %s", job->config->name, name);
@@ -110,16 +127,16 @@ static int carry_out(const struct volume_job *job, const struct owner *owner, st
 }
 
 /* Nothing of ours may exist yet: what an error below undoes is then what was made here. */
-static int nothing_mapped(const struct volume_job *job, char reason[static REASON_SIZE])
+int nothing_mapped(const struct volume_job *job, char reason[static REASON_SIZE])
 {
 	char name[DM_NAME_MAX + 1];
 	struct map_info info;
 
 	volume_dm_name(name, job->config->name);
-	if (map_info(name, &info) != -ENXIO)
+	if (job->n_mapped == 0 && map_info(name, &info) != -ENXIO)
 		return reason_set(reason, -EEXIST, "volume %s: the map %s exists already",
 				  job->config->name, name);
-	for (uint32_t i = 0; i < job->n_segments; i++) {
+	for (uint32_t i = job->n_mapped; i < job->n_segments; i++) {
 		segment_dm_name(name, job->config->name, i);
 		if (map_info(name, &info) != -ENXIO)
 			return reason_set(reason, -EEXIST, "volume %s: the map %s exists already",

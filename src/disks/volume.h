@@ -24,6 +24,10 @@
 
 #define READY_DIRECTORY "/run/emberlock/ready"
 
+/* In a worker, before it closes descriptors that are not its own: libdevmapper's is one of them, where
+ * its parent has used that library, and is opened anew when it is needed. */
+void volume_worker_begin(void);
+
 struct volume_job {
 	const struct volume_config *config;
 	const struct disk_facts *disks; /* as the plan saw them; refused where one has changed */
@@ -31,7 +35,9 @@ struct volume_job {
 	uint32_t n_disks;
 	const struct plan_segment *segments; /* the volume's own: plan.segments + first_segment */
 	uint32_t n_segments;
-	int boot_key_fd; /* the keeper's descriptor; stays the caller's */
+	uint32_t n_mapped; /* of them, those that exist already: growth makes the others */
+	uint64_t bytes;	   /* of a swap area that is made again; 0: all of the volume */
+	int boot_key_fd;   /* the keeper's descriptor; stays the caller's */
 	uint8_t boot_id[BOOT_ID_SIZE];
 	uint64_t instance;			/* never used twice in a boot for one name */
 	uint32_t queue_requests, queue_max_kib; /* agent.conf's; the volume file's go first */
@@ -47,6 +53,24 @@ bool volume_job_shares(const struct volume_job *job);
  * setting, why; *ret_left is whether maps of the volume's names may exist still, with their keys.
  * 0 or negative errno. */
 int volume_map(const struct volume_job *job, char reason[static 256], bool *ret_left);
+
+/* Grows a volume that is ready: makes the segments behind .n_mapped, has the volume's map end behind
+ * them, in one step and under I/O, and grows the file system, mounted or not. 0; or negative errno
+ * with REASON. *RET_LEFT: the new segments may exist still; volume_growth_look() tells how far it
+ * came. With no segment to make, only the file system is grown. */
+int volume_grow(const struct volume_job *job, char reason[static 256], bool *ret_left);
+
+/* Of a growth that came to no known end: *RET_N is how many segments the volume's live map has. */
+int volume_growth_look(const char *volume, uint32_t *ret_n);
+
+/* Removes the segments FIRST to N - 1, which the volume's live map does not have. 0 or negative
+ * errno. */
+int volume_growth_undo(const char *volume, uint32_t first, uint32_t n);
+
+/* Makes the swap area of the volume again with .bytes; where it is in use it is swapped off before
+ * and on again after, with its priority. 0; or negative errno with REASON: as it was where it cannot be
+ * swapped off. */
+int volume_swap_resize(const struct volume_job *job, char reason[static 256]);
 
 /* Removes map, ready file and segments 0 to N_SEGMENTS - 1, as far as there are any and they are
  * ours by their UUID. For a half-made volume. 0; -EBUSY where it is ready and in use: nothing is

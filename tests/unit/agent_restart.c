@@ -20,6 +20,7 @@
 #include "agent.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "disks/config.h"
 #include "disks/find.h"
 #include "disks/segment.h"
 #include "disks/volume.h"
@@ -27,6 +28,7 @@
 
 #define VOLUMES	 2
 #define SEGMENTS 2
+#define GROWN	 3 /* segments of the first volume when it has grown */
 #define MIB	 (1ull << 20)
 
 enum victim { NOBODY, AGENT, WORKER };
@@ -35,10 +37,13 @@ static struct world {
 	/* The keeper. */
 	bool page_put;
 	struct agent_state page;
-	bool listed[VOLUMES][SEGMENTS];
+	bool listed[VOLUMES][GROWN];
 	/* The kernel. */
-	bool segment[VOLUMES][SEGMENTS], upper[VOLUMES], ready[VOLUMES];
+	bool segment[VOLUMES][GROWN], upper[VOLUMES], ready[VOLUMES];
+	bool has_third; /* the map of the first volume has its third segment */
 	/* The test. */
+	bool grows; /* the first volume's disk is larger now, and the agent is asked to grow it */
+	unsigned fs_grown;	     /* how many segments' worth its file system has */
 	uint64_t instances[VOLUMES]; /* a bit each that a key was derived of */
 	bool initramfs; /* the agent is that of the initramfs, and maps the first volume */
 	enum victim victim;
@@ -84,7 +89,8 @@ static unsigned index_of(const char *name)
 
 static bool anything_exists(unsigned v)
 {
-	return world->segment[v][0] || world->segment[v][1] || world->upper[v] || world->ready[v];
+	return world->segment[v][0] || world->segment[v][1] || world->segment[v][2] ||
+	       world->upper[v] || world->ready[v];
 }
 
 /* --- keeper */
@@ -142,7 +148,9 @@ int disks_find(const struct volume_config *configs, size_t n_configs, struct dis
 
 int disk_read(unsigned major, unsigned minor, struct disk_facts *ret_facts)
 {
-	*ret_facts = (struct disk_facts){.bytes = SEGMENTS * 16 * MIB, .minor = minor};
+	unsigned n = world->grows && minor == 1 ? GROWN : SEGMENTS;
+
+	*ret_facts = (struct disk_facts){.bytes = n * 16 * MIB, .minor = minor};
 	return 0;
 }
 
@@ -207,11 +215,78 @@ int volume_ready_again(const char *volume)
 	return world->ready[index_of(volume)] && world->upper[index_of(volume)] ? 0 : -ENOENT;
 }
 
+int volume_grow(const struct volume_job *job, char reason[static 256], bool *ret_left)
+{
+	const struct state_volume *volume = &world->page.volumes[0];
+
+	must(index_of(job->config->name) == 0 && world->upper[0] && world->ready[0],
+	     "what is grown is not ready");
+	if (job->n_mapped < job->n_segments) {
+		must(!world->segment[0][2] && !world->has_third, "grown over what was left");
+		must(volume->grow_to == GROWN && job->n_mapped == SEGMENTS &&
+			     job->n_segments == GROWN && volume->instance == job->instance,
+		     "a key is derived that the page does not know of");
+		must(!(world->instances[0] & 1ull << job->instance), "an instance is used twice");
+		world->instances[0] |= 1ull << job->instance;
+		must(world->listed[0][2], "a map is made that the keeper does not know of");
+		change(&world->segment[0][2], true);
+		change(&world->has_third, true);
+	}
+	step();
+	world->fs_grown = GROWN;
+	step();
+	*ret_left = false;
+	return 0;
+}
+
+int volume_growth_look(const char *volume, uint32_t *ret_n)
+{
+	*ret_n = world->has_third ? GROWN : SEGMENTS;
+	return 0;
+}
+
+int volume_growth_undo(const char *volume, uint32_t first, uint32_t n)
+{
+	must(first == SEGMENTS && n == GROWN && !world->has_third,
+	     "a segment is undone that the volume has");
+	change(&world->segment[0][2], false);
+	return 0;
+}
+
+void volume_worker_begin(void)
+{
+}
+
+int volume_swap_resize(const struct volume_job *job, char reason[static 256])
+{
+	abort();
+}
+
 /* --- the rest of the agent, and libraries */
+
+void control_changed(struct agent *a, uint32_t index, int r, const char *text)
+{
+	if (!a->carry.settled)
+		return;
+	must(r == 0, text);
+	sd_event_exit(a->event, 0);
+}
+
+int configs_load(const char *root, struct agent_config *ret_agent, struct volume_config *volumes,
+		 size_t max, size_t *ret_n, char error[static 256])
+{
+	abort();
+}
 
 void report_make(struct agent *a)
 {
-	sd_event_exit(a->event, 0);
+	const struct control_change request = {.volume = "a"};
+	char text[256];
+
+	if (world->grows && a->state.volumes[0].n_segments < GROWN)
+		must(change_begin(a, CONTROL_GROW, &request, text) == 0, text);
+	else
+		sd_event_exit(a->event, 0);
 }
 
 void initramfs_done(struct agent *a)
@@ -266,6 +341,7 @@ static __attribute__((noreturn)) void agent_run(void)
 	r = sigprocmask(SIG_BLOCK, &set, NULL) < 0 ? -errno : sd_event_new(&a.event);
 	a.console = a.carry.boot_key_fd = -1;
 	a.initramfs_root = world->initramfs ? "/root" : NULL;
+	a.config.keep_boot_key = true;
 	a.n_volumes = world->initramfs ? 1 : VOLUMES;
 	for (unsigned v = 0; v < VOLUMES; v++) {
 		a.volumes[v] = (struct volume_config){.use = VOLUME_RAW,
@@ -409,6 +485,58 @@ static void a_page_of_the_initramfs(void **state)
 	}
 }
 
+static void has_grown(void)
+{
+	assert_int_equal(world->page.volumes[0].n_segments, GROWN);
+	assert_int_equal(world->page.volumes[0].grow_to, 0);
+	assert_int_equal(world->page.volumes[0].bytes, GROWN * 16 * MIB);
+	assert_true(world->has_third && world->segment[0][2] && world->listed[0][2]);
+	assert_int_equal(world->fs_grown, GROWN);
+	all_is_ready();
+}
+
+static void begin_grown(void)
+{
+	begin();
+	assert_true(agent_lives(NOBODY, 0));
+	world->grows = true;
+}
+
+/* The next agent keeps what the volume's map has, undoes the rest, and grows it then. */
+static void an_agent_killed_while_it_grows(void **state)
+{
+	unsigned n = 0;
+
+	for (;; n++) {
+		begin_grown();
+		if (agent_lives(AGENT, n + 1))
+			break;
+		assert_true(agent_lives(NOBODY, 0));
+		has_grown();
+	}
+	has_grown();
+	/* The page, the announcement, the segment, the map, the file system, the page. */
+	assert_true(n >= 2 * 6);
+}
+
+static void the_next_one_killed_while_it_recovers(void **state)
+{
+	for (unsigned first = 1;; first++)
+		for (unsigned second = 1;; second++) {
+			bool ended;
+
+			begin_grown();
+			if (agent_lives(AGENT, first))
+				return;
+			ended = agent_lives(AGENT, second);
+			if (!ended)
+				assert_true(agent_lives(NOBODY, 0));
+			has_grown();
+			if (ended)
+				break;
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -416,6 +544,8 @@ int main(void)
 		cmocka_unit_test(the_next_one_killed_too),
 		cmocka_unit_test(a_worker_killed_at_any_step),
 		cmocka_unit_test(a_page_of_the_initramfs),
+		cmocka_unit_test(an_agent_killed_while_it_grows),
+		cmocka_unit_test(the_next_one_killed_while_it_recovers),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);

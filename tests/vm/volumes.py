@@ -2,10 +2,12 @@
 """Volumes as fleets need them: parts of disks, several disks, more than a key's worth, growth, hot-plug, what is made on them."""
 
 import argparse
+import os
+import random
 from pathlib import Path
 
-from lib.checks import check, finish, note, work_directory
-from lib.guest import QUIET, save_journal, status, wait_admitted, wait_shred
+from lib.checks import check, finish, note, whole, work_directory
+from lib.guest import AGENT, QUIET, save_journal, status, wait_admitted, wait_shred
 from lib.world import VM, World, image_with, volume
 
 OPTIONAL = {"Required": "no", "DeviceTimeoutSec": "3"}
@@ -17,7 +19,11 @@ VOLUMES = {
     "joined": volume("ext4", "join*", "Disks=2", MountPoint="/joined", Discard="always"),
     "striped": volume("ext4", "stripe*", "Disks=2", MountPoint="/striped", Layout="striped", StripeSize="128K", SegmentSize="64M"),
     "huge": volume("ext4", "huge", MountPoint="/huge"),
+    "grown": volume("ext4", "grown", MountPoint="/grown"),
+    "grownx": volume("xfs", "grownx", MountPoint="/grownx"),
+    "swp": volume("swap", "swp", Priority="5"),
 }
+LATE = volume("ext4", "late", Required="no")
 REFUSED = {
     "over1": (volume("raw", "over", "Length=32M", **OPTIONAL), ["over2", "Offset=", "overlap"]),
     "over2": (volume("raw", "over", "Offset=31M", **OPTIONAL), ["over1", "Offset=", "overlap"]),
@@ -26,8 +32,10 @@ REFUSED = {
     "beyond": (volume("raw", "beyond", "Offset=32M\nLength=64M", **OPTIONAL), ["Offset=", "Length=", "beyond"]),
 }
 DISKS = {"shared": "400M", "join0": "128M", "join1": "96M", "stripe0": "200M", "stripe1": "160M", "huge": "2560G",
+         "grown": "128M", "grownx": "320M", "swp": "64M", "late": "64M",
          "over": "64M", "few0": "64M", "few1": "64M", "beyond": "64M"}
 MIB = 1 << 20
+KILLS = 20 if whole() else 3
 
 
 def table(vm: VM, name: str) -> list[str]:
@@ -37,7 +45,7 @@ def table(vm: VM, name: str) -> list[str]:
 def layouts(vm: VM) -> None:
     volumes = {v["name"]: v for v in status(vm)["volumes"]}
     with check("volumes/every layout is ready, with its size and as many keys as it takes"):
-        expected = {"parta": (160, 1), "partb": (64, 1), "partc": (160, 1), "joined": (224, 2), "striped": (320, 6),
+        expected = {"grown": (128, 1), "parta": (160, 1), "partb": (64, 1), "partc": (160, 1), "joined": (224, 2), "striped": (320, 6),
                     "huge": (2560 * 1024, 3)}
         assert {n: (volumes[n]["state"], volumes[n]["bytes"] // MIB, volumes[n]["segments"]) for n in expected} == {
             n: ("ready", *e) for n, e in expected.items()}, volumes
@@ -95,6 +103,115 @@ def made_on_them(vm: VM) -> None:
         assert vm.run("fstrim /parta", check=False).status != 0
 
 
+# Writes, reads back past the page cache and compares, until it is told to stop.
+LOAD = """
+cd {where}
+i=0
+while [ ! -e /run/stop-load ]; do
+    head -c 2M /dev/urandom >a && cp a b && sync b && echo 3 >/proc/sys/vm/drop_caches && cmp a b || {{ echo bad; exit 1; }}
+    i=$((i + 1))
+done
+echo "$i rounds"
+"""
+
+
+def resize(vm: VM, name: str, mib: int) -> None:
+    """What a hypervisor does that grows a disk; returns when the guest has seen it."""
+    vm.qmp.execute("block_resize", device=f"disk{list(DISKS).index(name) + 1}", size=mib * MIB)
+    vm.run(f"timeout 20 sh -c 'until [ $(blockdev --getsize64 /dev/disk/by-id/virtio-{name}) = {mib * MIB} ]; do sleep 0.1; done'")
+
+
+def refused(vm: VM, command: str, *words: str) -> None:
+    r = vm.run(f"emberlockctl {command}", check=False)
+    note(r.err.decode().strip())
+    assert r.status == 1 and all(word in r.err.decode() for word in words), r
+
+
+def available(vm: VM, where: str) -> int:
+    return int(vm.run(f"df --output=size -B1M {where} | tail -n 1").text)
+
+
+def growth(vm: VM) -> None:
+    vm.run("systemctl start grown.mount grownx.mount")
+    with check("volumes/grow is refused where no disk has grown, and for what there is not"):
+        refused(vm, "grow grown", "no 16 MiB are free behind it", "/dev/vd")
+        refused(vm, "grow nosuch", "none of this name")
+        refused(vm, "grow few", "not ready")
+        refused(vm, "grow partb", "Length= is given")
+    load = [vm.channel.start(LOAD.format(where=where)) for where in ("/grown", "/grownx")]
+    for name, mib in ("grown", 256), ("grownx", 512):
+        with check(f"volumes/grow {name}: mounted and under I/O, a segment and a key more, the file system larger"):
+            before = available(vm, f"/{name}")
+            resize(vm, name, mib)
+            note(vm.run(f"emberlockctl grow {name}").text)
+            assert vm.run(f"dmsetup table emberlock-{name}-s1").text.split()[4].startswith(":64:logon:emberlock:")
+            assert available(vm, f"/{name}") - before > 100, (before, available(vm, f"/{name}"))
+            v = next(v for v in status(vm)["volumes"] if v["name"] == name)
+            assert (v["segments"], v["bytes"]) == (2, mib * MIB), v
+    killed_while_growing(vm)
+    with check("volumes/grow: no byte of the load is lost"):
+        vm.run("touch /run/stop-load")
+        for number in load:
+            rounds = vm.channel.finish(number, 120)
+            note(rounds.text)
+            assert rounds.status == 0 and not rounds.text.startswith("0 "), rounds
+        kernel = vm.run("journalctl -k --no-pager -q").text
+        assert "Command line:" in kernel and "I/O error" not in kernel, kernel[-2000:]
+    with check("volumes/grow: one that is not mounted"):
+        vm.run("systemctl stop grown.mount")
+        mib = vm.disk("grown").stat().st_size // MIB + 64
+        before = int(vm.run("dumpe2fs -h /dev/mapper/emberlock-grown 2>/dev/null | sed -n 's/^Block count: *//p'").text)
+        resize(vm, "grown", mib)
+        vm.run("emberlockctl grow grown && e2fsck -fn /dev/mapper/emberlock-grown")
+        assert int(vm.run("dumpe2fs -h /dev/mapper/emberlock-grown 2>/dev/null | sed -n 's/^Block count: *//p'").text) > before
+
+
+def killed_while_growing(vm: VM) -> None:
+    """Whenever the agent is killed: the growth is whole or was not, and can be asked for again."""
+    with check(f"volumes/grow: the agent killed {KILLS} times at it, under I/O"):
+        instants = random.Random(int(os.environ.get("EMBERLOCK_SEED", 1)))
+        for kill in range(KILLS):
+            resize(vm, "grown", 256 + 16 * (kill + 1))
+            vm.run(f"emberlockctl grow grown >/dev/null 2>&1 & sleep {instants.uniform(0, 0.4):.3f}; pkill -9 -f '^{AGENT}'; wait; "
+                   "timeout 60 sh -c 'until emberlockctl status >/dev/null 2>&1; do sleep 0.1; done'", check=False)
+            # It may have come to its end before; then no 16 MiB are left.
+            r = vm.run("timeout 60 sh -c 'until emberlockctl grow grown 2>&1 | tee /run/said | "
+                       "grep -qE \"segments|no 16 MiB\"; do sleep 0.2; done'; cat /run/said")
+            v = next(v for v in status(vm)["volumes"] if v["name"] == "grown")
+            crypts = vm.run("dmsetup ls --target crypt | grep -c emberlock-grown-s").text
+            assert int(crypts) == v["segments"] == kill + 3, (crypts, v, r.text)
+        assert available(vm, "/grown") > 256 + 16 * KILLS - 40, available(vm, "/grown")
+
+
+def added_and_resized(vm: VM) -> None:
+    with check("volumes/add: a volume whose file came after the boot"):
+        vm.run("mkdir -p /run/emberlock/conf/volumes.d; cat >/run/emberlock/conf/volumes.d/late.conf", stdin=LATE.encode())
+        note(vm.run("emberlockctl add late").text)
+        v = next(v for v in status(vm)["volumes"] if v["name"] == "late")
+        assert (v["state"], v["segments"]) == ("ready", 1), v
+        vm.run("systemctl daemon-reload; systemctl is-active 'dev-mapper-emberlock\\x2dlate.device'; "
+               "mount /dev/mapper/emberlock-late /mnt && umount /mnt")
+    with check("volumes/add is refused for what is there, and what is nowhere; one that failed is tried again"):
+        refused(vm, "add late", "it is there")
+        refused(vm, "add nowhere", "no such file")
+        refused(vm, "add beyond", "beyond")
+        vm.run("sed -i s/^Offset=.*/Offset=0M/ /etc/emberlock/volumes.d/beyond.conf; emberlockctl add beyond")
+    with check("volumes/swap resize: smaller, and after a growth larger, in use all the time but for a moment"):
+        vm.run("systemctl start swap.target; emberlockctl swap resize swp 32M")
+        assert vm.run("swapon --show=SIZE,PRIO --noheadings --bytes").text.split() == [str(32 * MIB - 4096), "5"]
+        resize(vm, "swp", 128)
+        refused(vm, "swap resize swp 128M", "grow it first")
+        vm.run("emberlockctl grow swp; emberlockctl swap resize swp")
+        assert vm.run("swapon --show=SIZE,PRIO --noheadings --bytes").text.split() == [str(128 * MIB - 4096), "5"]
+        refused(vm, "swap resize late", "not Use=swap")
+        vm.run("systemctl is-active 'dev-mapper-emberlock\\x2dswp.swap'")
+    with check("volumes/add, grow, swap resize are root's of the initial user namespace"):
+        for command in "add late", "grow grown", "swap resize swp":
+            r = vm.run(f"unshare --user --map-root-user emberlockctl {command}", check=False)
+            assert r.status == 1 and b"only root of the initial user namespace" in r.err, r
+            assert vm.run(f"setpriv --reuid nobody --regid emberlock --clear-groups emberlockctl {command}", check=False).status == 1
+
+
 def refusals(vm: VM) -> None:
     volumes = {v["name"]: v for v in status(vm)["volumes"]}
     for name, (_, words) in REFUSED.items():
@@ -120,13 +237,15 @@ def main() -> None:
             layouts(vm)
             made_on_them(vm)
             refusals(vm)
+            growth(vm)
+            added_and_resized(vm)
             save_journal(vm)
             with check("volumes/shred: every key of every layout is gone, and the receipt verifies"):
                 admission = status(vm)["admission"]
                 vm.channel.start("emberlockctl shred --yes")
                 wait_shred(vm)
                 said = world.verify_receipt(admission)
-                for name, n in ("huge", 3), ("striped", 6), ("parta", 1), ("joined", 2):
+                for name, n in ("huge", 3), ("striped", 6), ("parta", 1), ("joined", 2), ("grownx", 2), ("late", 1):
                     assert said.count(f"volume {name}, segment ") == n, said
                 assert "Verified: the keys are gone" in said, said
     finish()
