@@ -86,13 +86,16 @@ enum work_kind {
 	WORK_GROW,    /* READY; a worker adds segments, and grows the file system */
 	WORK_UNGROW,  /* READY; a worker undoes segments that were not added */
 	WORK_SWAP,    /* READY; a worker makes the swap area again */
+	WORK_UNPLUG,  /* READY, but a disk of it is gone; a worker cleans up */
 };
 
 struct agent_work {
 	struct agent *agent;
 	enum work_kind kind;
-	uint32_t index; /* in state.volumes, plan.volumes, disks */
-	uint64_t wait_until_ns;
+	uint32_t index;		/* in state.volumes, plan.volumes, disks */
+	bool unread;		/* READY, made by an agent before, and not looked at yet */
+	bool gone;		/* a disk of it went while its worker was at it */
+	uint64_t wait_until_ns; /* LEASE_NEVER: hot-plugged */
 	pid_t pid;
 	int result_fd;
 	sd_event_source *child, *limit;
@@ -274,6 +277,8 @@ bool initramfs_agrees(struct agent *a);
 int plan_start(struct agent *a);
 /* A volume is READY, FAILED or PLANNED again: goes on with the others, or settles. */
 void plan_continue(struct agent *a);
+/* Volume INDEX, which is hot-plugged, waits for its disk. */
+void plan_wait(struct agent *a, uint32_t index);
 /* Volume INDEX, READY: its place in the plan is what the kernel has, its disks are as they are now. 0 or
  * negative errno. */
 int plan_refresh(struct agent *a, uint32_t index);
@@ -286,6 +291,11 @@ int plan_add(struct agent *a, const char *name);
  * WORK_CLEAN or WORK_SWEEP). */
 void volume_start(struct agent *a, uint32_t index);
 void volume_undo(struct agent *a, uint32_t index, enum work_kind kind);
+/* The keeper shall know SEGMENT before it is made. A name that a volume which was unplugged has left
+ * there, for the receipt, is taken over; not one whose map exists. 0 or negative errno. */
+int volume_announce(struct agent *a, const char *volume, uint32_t segment, uint64_t sectors);
+/* A disk of volume INDEX, which is READY or FAILED, is gone. */
+void volume_gone(struct agent *a, uint32_t index);
 /* Starts the worker that adds the segments behind those that volume INDEX has; its page says so, and
  * the keeper knows them. With none, the file system alone is grown. 0 or negative errno. */
 int volume_grow_start(struct agent *a, uint32_t index);

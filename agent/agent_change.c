@@ -113,7 +113,7 @@ static int grow_announce(struct agent *a, uint32_t index)
 	int r = 0;
 
 	for (uint32_t i = volume->n_segments; i < planned->n_segments && r == 0; i++)
-		r = keeper_map_add(
+		r = volume_announce(
 			a, volume->name, i,
 			a->carry.plan.segments[planned->first_segment + i].length_sectors);
 	return r;

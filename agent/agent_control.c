@@ -123,6 +123,9 @@ static void on_change(struct control_peer *peer, const void *frame)
 	}
 	peer->change = type;
 	peer->change_index = (uint32_t)r;
+	/* Its disk may never come. */
+	if (type == CONTROL_ADD && peer->agent->carry.configs[r].hot_plug)
+		control_changed(peer->agent, (uint32_t)r, 0, "");
 }
 
 void control_changed(struct agent *a, uint32_t index, int r, const char *text)

@@ -5,10 +5,12 @@
  * A volume that waits is planned again at each block device that udev has finished with, together
  * with the others that wait. Nothing is decided while udev has not finished with some block device,
  * which could match as well, until the volume's time runs out. What was decided before stays
- * decided. */
+ * decided. Afterwards the same goes on for volumes that are hot-plugged or added, and for those whose
+ * disk is gone. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 
 #include "agent.h"
 #include "base/bytes.h"
@@ -191,10 +193,77 @@ static bool workers_run(const struct agent *a)
 		enum work_kind kind = a->carry.works[i].kind;
 
 		if (kind == WORK_MAP || kind == WORK_UNDO || kind == WORK_CLEAN ||
-		    kind == WORK_GROW || kind == WORK_UNGROW)
+		    kind == WORK_GROW || kind == WORK_UNGROW || kind == WORK_UNPLUG)
 			return true;
 	}
 	return false;
+}
+
+/* The segments of volume INDEX as the kernel has them, with their disks as they are now. */
+int plan_refresh(struct agent *a, uint32_t index)
+{
+	unsigned majors[VOLUME_DISKS_MAX], minors[VOLUME_DISKS_MAX];
+	const struct state_volume *volume = &a->state.volumes[index];
+	struct plan_volume found = {.refusal = PLAN_OK};
+	struct plan_segment segments[SEGMENTS_MAX];
+	int r;
+
+	if (volume->n_segments > SEGMENTS_MAX)
+		return -E2BIG;
+	r = segments_look(volume->name, volume->n_segments, segments, majors, minors,
+			  &found.n_disks);
+	for (uint32_t k = 0; r >= 0 && k < found.n_disks; k++) {
+		r = disk_read(majors[k], minors[k], &a->carry.round_disks[k]);
+		found.disks[k] = k;
+	}
+	if (r < 0)
+		return r;
+	found.n_segments = volume->n_segments;
+	for (uint32_t i = 0; i < found.n_segments; i++)
+		found.bytes += segments[i].length_sectors * SECTOR_SIZE;
+	return decision_take(a, index, &found, segments, a->carry.round_disks);
+}
+
+/* A volume that an agent before made: its place in the plan is what it has, so that the plan's hash is
+ * that of the boot and not of this process. -ENODEV, -ENXIO: a disk of it is gone, or has been, and an
+ * agent before was cleaning up. */
+static int ready_replan(struct agent *a, uint32_t index)
+{
+	struct plan_volume *planned = &a->carry.plan.volumes[index];
+	char disk[sizeof(a->state.volumes[index].disk)];
+	int r = plan_refresh(a, index);
+
+	if (r >= 0)
+		return 0;
+	planned->refusal = PLAN_MISSING;
+	memcpy(disk, a->state.volumes[index].disk, sizeof(disk));
+	snprintf(planned->reason, sizeof(planned->reason), "made before, on %s", disk);
+	return r;
+}
+
+/* Volume INDEX, which an agent before made: what there is of it. */
+static void ready_read(struct agent *a, uint32_t index)
+{
+	const struct state_volume *volume = &a->state.volumes[index];
+	int r = ready_replan(a, index);
+
+	if (r == -ENODEV || r == -ENXIO)
+		volume_gone(a, index);
+	/* Its last step again, where it came to that. */
+	else if (volume->grow_to > 0 && volume_grow_recover(a, index))
+		(void)volume_grow_start(a, index);
+}
+
+/* What can wait until the keeper has seen that this agent works. */
+static void unread_read(struct agent *a)
+{
+	for (uint32_t i = 0; i < a->state.n_volumes; i++) {
+		struct agent_work *work = &a->carry.works[i];
+
+		if (work->unread && a->state.volumes[i].state == VOLUME_READY)
+			ready_read(a, i);
+		work->unread = false;
+	}
 }
 
 /* To look at a disk is to claim it for a moment, which a worker that needs it then would take for
@@ -218,13 +287,48 @@ static int on_look(sd_event_source *s, void *userdata)
 				waiting_fail(a, i, why);
 	}
 	plan_continue(a);
+	unread_read(a);
 	return 0;
+}
+
+static bool is_removed(sd_device *device, dev_t *ret_number)
+{
+	sd_device_action_t action;
+
+	return sd_device_get_action(device, &action) >= 0 && action == SD_DEVICE_REMOVE &&
+	       sd_device_get_devnum(device, ret_number) >= 0;
+}
+
+/* Whether volume INDEX is hot-plugged and none of the disks there were was good: one less may do. */
+static bool was_refused(const struct agent *a, uint32_t index)
+{
+	return a->carry.configs[index].hot_plug && a->carry.plan.volumes[index].n_disks == 0 &&
+	       a->state.volumes[index].state == VOLUME_FAILED;
+}
+
+/* A disk is gone; or the map of a volume that was unplugged, which kept a new one from being made. */
+static void device_gone(struct agent *a, sd_device *device, dev_t number)
+{
+	const struct disk_facts disk = {.major = major(number), .minor = minor(number)};
+	const char *map = NULL;
+	char name[DM_NAME_MAX + 1];
+
+	(void)sd_device_get_property_value(device, "DM_NAME", &map);
+	for (uint32_t i = 0; i < a->state.n_volumes; i++) {
+		volume_dm_name(name, a->state.volumes[i].name);
+		if (map ? strcmp(map, name) == 0 && a->state.volumes[i].state == VOLUME_FAILED
+			: volume_has_disk(&a->carry, i, &disk) || was_refused(a, i))
+			volume_gone(a, i);
+	}
 }
 
 static int on_block_device(sd_device_monitor *monitor, sd_device *device, void *userdata)
 {
 	struct agent *a = userdata;
+	dev_t number;
 
+	if (is_removed(device, &number) && !a->shred.begun)
+		device_gone(a, device, number);
 	/* One that is removed, too: it may be what udev had not finished with. */
 	sd_event_source_set_enabled(a->carry.look, SD_EVENT_ONESHOT);
 	return 0;
@@ -291,7 +395,7 @@ void plan_continue(struct agent *a)
 	for (uint32_t i = 0; i < a->state.n_volumes; i++) {
 		const struct agent_work *work = &c->works[i];
 
-		waits |= work->kind == WORK_WAIT;
+		waits |= work->kind == WORK_WAIT && work->wait_until_ns != LEASE_NEVER;
 		if (work->kind == WORK_WAIT && work->wait_until_ns < next)
 			next = work->wait_until_ns;
 	}
@@ -302,42 +406,18 @@ void plan_continue(struct agent *a)
 		settle(a);
 }
 
-/* The segments of volume INDEX as the kernel has them, with their disks as they are now. */
-int plan_refresh(struct agent *a, uint32_t index)
+void plan_wait(struct agent *a, uint32_t index)
 {
-	unsigned majors[VOLUME_DISKS_MAX], minors[VOLUME_DISKS_MAX];
-	const struct state_volume *volume = &a->state.volumes[index];
-	struct plan_volume found = {.refusal = PLAN_OK};
-	struct plan_segment segments[SEGMENTS_MAX];
-	int r;
+	struct state_volume *volume = &a->state.volumes[index];
 
-	if (volume->n_segments > SEGMENTS_MAX)
-		return -E2BIG;
-	r = segments_look(volume->name, volume->n_segments, segments, majors, minors,
-			  &found.n_disks);
-	for (uint32_t k = 0; r >= 0 && k < found.n_disks; k++) {
-		r = disk_read(majors[k], minors[k], &a->carry.round_disks[k]);
-		found.disks[k] = k;
-	}
-	if (r < 0)
-		return r;
-	found.n_segments = volume->n_segments;
-	for (uint32_t i = 0; i < found.n_segments; i++)
-		found.bytes += segments[i].length_sectors * SECTOR_SIZE;
-	return decision_take(a, index, &found, segments, a->carry.round_disks);
-}
-
-/* A volume that an agent before made: its place in the plan is what it has, so that the plan's hash is
- * that of the boot and not of this process. */
-static void ready_replan(struct agent *a, uint32_t index)
-{
-	struct plan_volume *planned = &a->carry.plan.volumes[index];
-
-	if (plan_refresh(a, index) >= 0)
-		return;
-	planned->refusal = PLAN_MISSING;
-	snprintf(planned->reason, sizeof(planned->reason), "made before, on %s",
-		 a->state.volumes[index].disk);
+	plan_drop(&a->carry.plan, index);
+	a->carry.plan.volumes[index].refusal = PLAN_OK;
+	volume->state = VOLUME_PLANNED;
+	volume->reason[0] = '\0';
+	a->carry.works[index].kind = WORK_WAIT;
+	a->carry.works[index].wait_until_ns = LEASE_NEVER;
+	(void)keeper_save(a);
+	sd_event_source_set_enabled(a->carry.look, SD_EVENT_ONESHOT);
 }
 
 /* What this agent has to do for volume INDEX of the page. */
@@ -356,14 +436,16 @@ static void work_begin(struct agent *a, uint32_t index)
 		a->carry.works[index].kind = WORK_WAIT;
 		break;
 	case VOLUME_READY:
-		/* A new agent has work with the keeper first. */
-		if (!a->state.reported || volume->grow_to > 0)
-			ready_replan(a, index);
-		/* Its last step again, where it came to that. */
-		if (volume->grow_to > 0 && volume_grow_recover(a, index))
-			(void)volume_grow_start(a, index);
+		if (a->state.reported && volume->grow_to == 0)
+			a->carry.works[index].unread = true;
+		else
+			ready_read(a, index);
 		break;
 	default:
+		if (a->carry.configs[index].hot_plug) {
+			plan_wait(a, index);
+			break;
+		}
 		planned->refusal = PLAN_MISSING;
 		memcpy(planned->reason, volume->reason, sizeof(planned->reason));
 		if (volume->required)
@@ -395,7 +477,9 @@ static void volume_init(struct agent *a, uint32_t index, uint64_t now_ns)
 		.agent = a,
 		.index = index,
 		.result_fd = -1,
-		.wait_until_ns = now_ns + config->device_timeout_ms * NSEC_PER_MSEC,
+		.wait_until_ns = config->hot_plug
+					 ? LEASE_NEVER
+					 : now_ns + config->device_timeout_ms * NSEC_PER_MSEC,
 	};
 	a->carry.plan.volumes[index].config = config;
 }

@@ -34,6 +34,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "disks/segment.h"
 #include "disks/volume.h"
 #include "keys/hygiene.h"
 
@@ -87,6 +88,8 @@ static int work_do(const struct volume_job *job, enum work_kind kind, struct wor
 		return volume_growth_undo(job->config->name, job->n_mapped, job->n_segments);
 	case WORK_SWAP:
 		return volume_swap_resize(job, result->reason);
+	case WORK_UNPLUG:
+		return volume_unplug(job->config->name, job->n_segments);
 	default:
 		return volume_unmap(job->config->name, job->n_segments);
 	}
@@ -148,13 +151,29 @@ static void volume_ready(struct agent *a, uint32_t index)
 	control_changed(a, index, 0, "");
 }
 
+/* Whether the boot's report says that the volume has this segment: then a receipt must speak of it, be it
+ * to say that it is absent. */
+static bool report_lists(const struct agent *a, uint32_t index, uint32_t segment)
+{
+	struct boot_report report;
+
+	if (!a->state.reported ||
+	    boot_report_decode(a->state.report, sizeof(a->state.report), &report) < 0)
+		return false;
+	for (uint32_t i = 0; i < report.n_volumes; i++)
+		if (strcmp(report.volumes[i].name, a->state.volumes[index].name) == 0)
+			return report.volumes[i].state == VOLUME_READY &&
+			       segment < report.volumes[i].n_segments;
+	return false;
+}
+
 /* The maps of segments FIRST to N - 1 are gone: the keeper need know them no more. */
 static void maps_forget_from(struct agent *a, uint32_t index, uint32_t first, uint32_t n)
 {
 	const struct state_volume *volume = &a->state.volumes[index];
 
 	for (uint32_t i = first; i < n; i++) {
-		int r = keeper_map_remove(a, volume->name, i);
+		int r = report_lists(a, index, i) ? 0 : keeper_map_remove(a, volume->name, i);
 
 		if (r < 0 && r != -ENOENT)
 			log_errno(r, "keeper: volume %s, segment %u", volume->name, i);
@@ -244,6 +263,33 @@ static void grow_ended(struct agent *a, uint32_t index, bool reported,
 	change_grown(a, index, -EINTR, reason);
 }
 
+static void unplug_ended(struct agent *a, uint32_t index, int r)
+{
+	struct state_volume *volume = &a->state.volumes[index];
+	char reason[256];
+
+	/* Maps that stayed keep their place in the keeper's list. */
+	if (r < 0) {
+		snprintf(reason, sizeof(reason),
+			 "volume %s: disk %s is gone, and cannot be cleaned up after: %s",
+			 volume->name, volume->disk, strerror(-r));
+		volume_failed(a, index, reason);
+		return;
+	}
+	maps_forget_from(a, index, 0,
+			 volume->grow_to > volume->n_segments ? volume->grow_to
+							      : volume->n_segments);
+	volume->grow_to = 0;
+	log_info("volume %s: disk %s is gone, and its keys", volume->name, volume->disk);
+	if (a->carry.configs[index].hot_plug) {
+		control_changed(a, index, -ENODEV, "its disk is gone");
+		plan_wait(a, index);
+		return;
+	}
+	snprintf(reason, sizeof(reason), "volume %s: disk %s is gone", volume->name, volume->disk);
+	volume_failed(a, index, reason);
+}
+
 /* What became of a volume that is ready and stays so. Whether KIND is of that sort. */
 static bool change_worker_ended(struct agent *a, uint32_t index, enum work_kind kind, bool reported,
 				const struct work_result *result)
@@ -255,7 +301,9 @@ static bool change_worker_ended(struct agent *a, uint32_t index, enum work_kind 
 	else if (kind == WORK_SWAP)
 		control_changed(a, index, reported ? result->r : -EINTR,
 				reported ? result->reason : "the worker was killed");
-	return kind == WORK_GROW || kind == WORK_UNGROW || kind == WORK_SWAP;
+	else if (kind == WORK_UNPLUG)
+		unplug_ended(a, index, reported ? result->r : -EINTR);
+	return kind >= WORK_GROW && kind <= WORK_UNPLUG;
 }
 
 static int on_worker_end(sd_event_source *s, const siginfo_t *si, void *userdata)
@@ -271,11 +319,9 @@ static int on_worker_end(sd_event_source *s, const siginfo_t *si, void *userdata
 	work_end(work, WORK_NONE);
 	if (a->shred.begun)
 		return 0;
-	if (change_worker_ended(a, work->index, kind, reported, &result)) {
-		plan_continue(a);
-		return 0;
-	}
-	if (kind == WORK_ABANDON)
+	if (change_worker_ended(a, work->index, kind, reported, &result))
+		;
+	else if (kind == WORK_ABANDON)
 		volume_undo(a, work->index, WORK_SWEEP);
 	else if (reported && kind == WORK_MAP)
 		map_ended(a, work->index, &result);
@@ -288,6 +334,8 @@ static int on_worker_end(sd_event_source *s, const siginfo_t *si, void *userdata
 	} else {
 		undo_ended(a, work->index, kind, -EIO);
 	}
+	if (work->gone && work->kind == WORK_NONE)
+		volume_gone(a, work->index);
 	plan_continue(a);
 	return 0;
 }
@@ -301,8 +349,7 @@ static int on_worker_limit(sd_event_source *s, uint64_t usec, void *userdata)
 	char reason[128];
 
 	sd_event_source_send_child_signal(work->child, SIGKILL, NULL, 0);
-	if (work->kind == WORK_SWEEP || work->kind == WORK_GROW || work->kind == WORK_UNGROW ||
-	    work->kind == WORK_SWAP)
+	if (work->kind == WORK_SWEEP || (work->kind >= WORK_GROW && work->kind <= WORK_UNPLUG))
 		return 0;
 	snprintf(reason, sizeof(reason), "volume %s: not made within %ju s",
 		 a->state.volumes[work->index].name, (uintmax_t)(WORKER_LIMIT_NS / NSEC_PER_SEC));
@@ -372,6 +419,18 @@ void volume_undo(struct agent *a, uint32_t index, enum work_kind kind)
 		undo_ended(a, index, kind, r);
 }
 
+int volume_announce(struct agent *a, const char *volume, uint32_t segment, uint64_t sectors)
+{
+	struct segment_table table;
+	uint64_t length;
+	int r = keeper_map_add(a, volume, segment, sectors);
+
+	if (r != -EEXIST || segment_look(volume, segment, &table, &length) != -ENXIO)
+		return r;
+	r = keeper_map_remove(a, volume, segment);
+	return r < 0 ? r : keeper_map_add(a, volume, segment, sectors);
+}
+
 static int maps_announce(struct agent *a, uint32_t index)
 {
 	const struct plan_volume *planned = &a->carry.plan.volumes[index];
@@ -379,7 +438,7 @@ static int maps_announce(struct agent *a, uint32_t index)
 	for (uint32_t i = 0; i < planned->n_segments; i++) {
 		const struct plan_segment *segment =
 			&a->carry.plan.segments[planned->first_segment + i];
-		int r = keeper_map_add(a, planned->config->name, i, segment->length_sectors);
+		int r = volume_announce(a, planned->config->name, i, segment->length_sectors);
 
 		if (r < 0)
 			return r;
@@ -502,6 +561,32 @@ int volume_swap_start(struct agent *a, uint32_t index, uint64_t bytes)
 
 	job.bytes = bytes;
 	return worker_fork(a, index, &job, WORK_SWAP);
+}
+
+void volume_gone(struct agent *a, uint32_t index)
+{
+	struct agent_work *work = &a->carry.works[index];
+	const struct state_volume *volume = &a->state.volumes[index];
+	struct volume_job job = {
+		.config = &a->carry.configs[index],
+		/* A growth may have been under way. */
+		.n_segments =
+			volume->grow_to > volume->n_segments ? volume->grow_to : volume->n_segments,
+		.boot_key_fd = -1,
+	};
+	int r;
+
+	work->gone = work->kind != WORK_NONE;
+	/* Without its root the system ends; nothing is to be cleaned up under it. */
+	if (work->gone || volume->use == VOLUME_OVERLAY)
+		return;
+	if (volume->state == VOLUME_FAILED && a->carry.configs[index].hot_plug)
+		plan_wait(a, index);
+	if (volume->state != VOLUME_READY)
+		return;
+	r = worker_fork(a, index, &job, WORK_UNPLUG);
+	if (r < 0)
+		unplug_ended(a, index, r);
 }
 
 static void growth_undo(struct agent *a, uint32_t index)

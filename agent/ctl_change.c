@@ -36,6 +36,9 @@ static int change(uint16_t type, const char *what, const char *name, uint64_t by
 		return fprintf(stderr, "emberlockctl: %s: %.*s\n", what, (int)sizeof(reply.text),
 			       reply.text),
 		       EXIT_REFUSED;
+	if (reply.n_segments == 0)
+		return printf("volume %s: is made when its disk is there (HotPlug=yes)\n", name),
+		       EXIT_DONE;
 	size_text(reply.bytes, size);
 	printf("volume %s: %s, %u segments\n", name, size, reply.n_segments);
 	return EXIT_DONE;

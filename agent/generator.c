@@ -109,7 +109,7 @@ static int volume_write(const struct volume_config *volume)
 		r = volume_unit_text(volume, text);
 	if (r == 0)
 		r = unit_write(".", name, text);
-	if (r == 0)
+	if (r == 0 && !volume->hot_plug)
 		r = unit_want(volume->use == VOLUME_SWAP ? "swap.target.wants"
 							 : "local-fs.target.wants",
 			      name);

@@ -84,6 +84,15 @@ int volume_unit_name(const struct volume_config *volume, char ret_name[static UN
 	return device_name(volume, ".swap", ret_name);
 }
 
+/* It is unmounted when its disk goes. */
+static int append_binding(char *text, size_t *used, const struct volume_config *volume)
+{
+	char name[UNIT_NAME_SIZE];
+	int r = device_name(volume, ".device", name);
+
+	return r < 0 ? r : append(text, UNIT_TEXT_SIZE, used, "BindsTo=%s\n", name);
+}
+
 static int append_head(char *text, size_t *used, const struct volume_config *volume)
 {
 	int r = append(text, UNIT_TEXT_SIZE, used,
@@ -98,6 +107,8 @@ static int append_head(char *text, size_t *used, const struct volume_config *vol
 		r = append(
 			text, UNIT_TEXT_SIZE, used,
 			"DefaultDependencies=no\nConflicts=umount.target\nBefore=umount.target\n");
+	if (r == 0 && volume->hot_plug)
+		r = append_binding(text, used, volume);
 	return r;
 }
 
@@ -144,8 +155,18 @@ int volume_unit_text(const struct volume_config *volume, char ret_text[static UN
 
 int volume_device_text(const struct volume_config *volume, char ret_text[static UNIT_TEXT_SIZE])
 {
+	char name[UNIT_NAME_SIZE];
 	size_t used = 0;
+	int r;
 
+	/* Whenever it comes, it is mounted; until then nothing waits for it. */
+	if (volume->hot_plug && volume->mount_point[0]) {
+		r = volume_unit_name(volume, name);
+		return r < 0 ? r
+			     : append(ret_text, UNIT_TEXT_SIZE, &used, "[Unit]\nWants=%s\n", name);
+	}
+	if (volume->hot_plug)
+		return append(ret_text, UNIT_TEXT_SIZE, &used, "[Unit]\n");
 	/* The agent starts when the keeper has: its DeviceTimeoutSec= and this run side by side,
 	 * however late in the boot that is. */
 	return append(ret_text, UNIT_TEXT_SIZE, &used,

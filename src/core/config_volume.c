@@ -179,6 +179,7 @@ static const struct config_key keys[] = {
 	{"Volume", "MakeOptions", set_make_options,
 	 "words for mkfs, of letters, digits and . _ - + ^ : , =",
 	 CONFIG_FIELD(volume_config, make_options)},
+	{"Volume", "HotPlug", config_set_bool, "yes or no", CONFIG_FIELD(volume_config, hot_plug)},
 	{"Disk", "Serial", config_set_text, TEXT_127,
 	 CONFIG_FIELD(volume_config, match[MATCH_SERIAL])},
 	{"Disk", "Label", config_set_text, TEXT_127,
@@ -239,6 +240,7 @@ static int refuse_useless(const struct volume_config *config, const struct confi
 		{"Group", FS | RAW},
 		{"Mode", FS | RAW},
 		{"Priority", SWAP},
+		{"HotPlug", FS | RAW},
 		{"ProjectQuota", FS},
 		{"FileSystemLabel", FS | SWAP | OVERLAY},
 		{"MakeOptions", FS | SWAP | OVERLAY},
@@ -255,6 +257,9 @@ static int refuse_useless(const struct volume_config *config, const struct confi
 	if (config->use == VOLUME_OVERLAY && !config->required)
 		return config_fail(ret_error, config_line(&table, lines, "Required"),
 				   "Required=no has no meaning with Use=overlay");
+	if (config->hot_plug && config->required && config_line(&table, lines, "Required") > 0)
+		return config_fail(ret_error, config_line(&table, lines, "Required"),
+				   "Required=yes has no meaning with HotPlug=yes");
 	if (config->use == VOLUME_XFS && strlen(config->label) > XFS_LABEL_MAX)
 		return config_fail(ret_error, config_line(&table, lines, "FileSystemLabel"),
 				   "FileSystemLabel=: xfs takes at most %d characters",
@@ -298,6 +303,8 @@ static bool is_segment_name(const char *name)
 
 static void complete(struct volume_config *config, const struct config_lines *lines)
 {
+	if (config->hot_plug)
+		config->required = false;
 	if (config->use == VOLUME_SWAP)
 		return;
 	if (config_line(&table, lines, "Mode") == 0)

@@ -177,21 +177,29 @@ int map_create(const char *name, const char *uuid, const struct map_stretch *str
 	return r < 0 ? r : task_run_udev(task, cookie, 0);
 }
 
-int map_change(const char *name, const struct map_stretch *stretches, size_t n, uint32_t *cookie)
+/* Makes the table live that was loaded: the kernel suspends, swaps and resumes within one call. */
+static int table_swap(const char *name, uint32_t *cookie)
 {
-	_cleanup_task_ struct dm_task *load = NULL, *resume = NULL;
+	_cleanup_task_ struct dm_task *task = NULL;
 	int r;
 
-	r = task_new(DM_DEVICE_RELOAD, name, &load);
-	r = r < 0 ? r : targets_add(load, stretches, n);
-	r = r < 0 ? r : task_run(load);
-	r = r < 0 ? r : task_new(DM_DEVICE_RESUME, name, &resume);
+	r = task_new(DM_DEVICE_RESUME, name, &task);
 	if (r < 0)
 		return r;
-	/* The kernel suspends, swaps and resumes within this one call. */
-	if (!dm_task_no_flush(resume) || !dm_task_skip_lockfs(resume))
+	if (!dm_task_no_flush(task) || !dm_task_skip_lockfs(task))
 		return -EIO;
-	return task_run_udev(resume, cookie, 0);
+	return task_run_udev(task, cookie, 0);
+}
+
+int map_change(const char *name, const struct map_stretch *stretches, size_t n, uint32_t *cookie)
+{
+	_cleanup_task_ struct dm_task *task = NULL;
+	int r;
+
+	r = task_new(DM_DEVICE_RELOAD, name, &task);
+	r = r < 0 ? r : targets_add(task, stretches, n);
+	r = r < 0 ? r : task_run(task);
+	return r < 0 ? r : table_swap(name, cookie);
 }
 
 int map_clear(const char *name)
@@ -259,7 +267,8 @@ int map_message(const char *name, const char *message)
 	return task_run(task);
 }
 
-int map_remove(const char *name, const char *uuid)
+/* How a map is removed that somebody has open. */
+static int remove_by(const char *name, const char *uuid, int (*how)(struct dm_task *task))
 {
 	_cleanup_task_ struct dm_task *task = NULL;
 	_cleanup_cookie_ uint32_t cookie = 0;
@@ -277,10 +286,34 @@ int map_remove(const char *name, const char *uuid)
 	r = task_new(DM_DEVICE_REMOVE, name, &task);
 	if (r < 0)
 		return r;
-	if (!dm_task_retry_remove(task))
+	if (!how(task))
 		return -EIO;
 	r = task_run_udev(task, &cookie, 0);
 	return r == -ENXIO ? 0 : r;
+}
+
+int map_remove(const char *name, const char *uuid)
+{
+	return remove_by(name, uuid, dm_task_retry_remove);
+}
+
+int map_remove_later(const char *name, const char *uuid)
+{
+	return remove_by(name, uuid, dm_task_deferred_remove);
+}
+
+int map_fail(const char *name, uint64_t length_sectors, uint32_t *cookie)
+{
+	_cleanup_task_ struct dm_task *task = NULL;
+	int r;
+
+	r = task_new(DM_DEVICE_RELOAD, name, &task);
+	if (r < 0)
+		return r;
+	if (!dm_task_add_target(task, 0, length_sectors, "error", ""))
+		return -ENOMEM;
+	r = task_run(task);
+	return r < 0 ? r : table_swap(name, cookie);
 }
 
 int maps_each(int (*found)(const char *name, void *userdata), void *userdata)

@@ -76,5 +76,10 @@ int map_message(const char *name, const char *message);
  * there is no such map; -EEXIST where it is not ours; -EBUSY. */
 int map_remove(const char *name, const char *uuid);
 
+/* Has all I/O of NAME fail from now on, what is under way too; it lies on no device then. */
+int map_fail(const char *name, uint64_t length_sectors, uint32_t *cookie);
+/* As map_remove(), but where it is open it goes with its last opener: 0. */
+int map_remove_later(const char *name, const char *uuid);
+
 /* Calls FOUND for each map of the kernel, until it returns below 0. */
 int maps_each(int (*found)(const char *name, void *userdata), void *userdata);

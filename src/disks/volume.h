@@ -72,6 +72,11 @@ int volume_growth_undo(const char *volume, uint32_t first, uint32_t n);
  * swapped off. */
 int volume_swap_resize(const struct volume_job *job, char reason[static 256]);
 
+/* Cleans up after a volume whose disk is gone: no ready file; all its I/O fails, what is under way
+ * too; its mounts are detached; its segments, and so their keys, are removed. The volume's map, which
+ * lies on nothing then, goes with its last opener. All of it may be repeated. 0 or the first error. */
+int volume_unplug(const char *name, unsigned n_segments);
+
 /* Removes map, ready file and segments 0 to N_SEGMENTS - 1, as far as there are any and they are
  * ours by their UUID. For a half-made volume. 0; -EBUSY where it is ready and in use: nothing is
  * changed then; -EAGAIN where it is not ready and yet busy after 5 s of trying; or the first error.

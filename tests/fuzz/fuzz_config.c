@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The parsers of all five configuration files; the first byte chooses. */
 #include <errno.h>
+#include <string.h>
 
 #include "base/bytes.h"
 #include "core/config.h"
@@ -28,6 +29,10 @@ static void volume(const char *text, size_t len)
 
 	check(r, &error, &config, sizeof(config));
 	must(r < 0 || (config.use >= VOLUME_EXT4 && config.use < VOLUME_USE__MAX));
+	must(r < 0 || (config.n_disks >= 1 && config.n_disks <= VOLUME_DISKS_MAX));
+	must(r < 0 || config.offset.percent + config.length.percent <= 100);
+	must(r < 0 || !(config.hot_plug && config.required));
+	must(r < 0 || !strchr(config.make_options, '/'));
 	must(r < 0 || (config.segment_bytes >= 1 << 24 && config.size_min <= config.size_max));
 }
 

@@ -42,6 +42,7 @@ static struct world {
 	bool segment[VOLUMES][GROWN], upper[VOLUMES], ready[VOLUMES];
 	bool has_third; /* the map of the first volume has its third segment */
 	/* The test. */
+	bool gone, hot_plug; /* the disk of the first volume is gone; it may come and go */
 	bool grows; /* the first volume's disk is larger now, and the agent is asked to grow it */
 	unsigned fs_grown;	     /* how many segments' worth its file system has */
 	uint64_t instances[VOLUMES]; /* a bit each that a key was derived of */
@@ -142,6 +143,8 @@ int disks_find(const struct volume_config *configs, size_t n_configs, struct dis
 		facts[v].in_use = anything_exists(v);
 	}
 	*ret_n = VOLUMES;
+	if (world->gone)
+		memmove(&facts[0], &facts[1], --*ret_n * sizeof(facts[0]));
 	*ret_unfinished = false;
 	return 0;
 }
@@ -150,6 +153,8 @@ int disk_read(unsigned major, unsigned minor, struct disk_facts *ret_facts)
 {
 	unsigned n = world->grows && minor == 1 ? GROWN : SEGMENTS;
 
+	if (world->gone && minor == 1)
+		return -ENODEV;
 	*ret_facts = (struct disk_facts){.bytes = n * 16 * MIB, .minor = minor};
 	return 0;
 }
@@ -253,6 +258,22 @@ int volume_growth_undo(const char *volume, uint32_t first, uint32_t n)
 	return 0;
 }
 
+int volume_unplug(const char *name, unsigned n_segments)
+{
+	must(index_of(name) == 0 && world->gone, "cleaned up, and its disk is there");
+	change(&world->ready[0], false);
+	for (unsigned i = n_segments; i-- > 0;)
+		change(&world->segment[0][i], false);
+	change(&world->upper[0], false);
+	return 0;
+}
+
+int segment_look(const char *volume, uint32_t number, struct segment_table *ret_look,
+		 uint64_t *ret_length_sectors)
+{
+	return world->segment[index_of(volume)][number] ? 0 : -ENXIO;
+}
+
 void volume_worker_begin(void)
 {
 }
@@ -348,7 +369,8 @@ static __attribute__((noreturn)) void agent_run(void)
 						      .required = true,
 						      .segment_bytes = 16 * MIB,
 						      .size_max = UINT64_MAX,
-						      .n_disks = 1};
+						      .n_disks = 1,
+						      .hot_plug = v == 0 && world->hot_plug};
 		a.volumes[v].name[0] = a.volumes[v].match[MATCH_SERIAL][0] = (char)('a' + v);
 	}
 	if (world->page_put)
@@ -537,6 +559,30 @@ static void the_next_one_killed_while_it_recovers(void **state)
 		}
 }
 
+/* Whatever it came to, its keys are gone in the end, and the keeper knows its maps no more. */
+static void a_disk_that_went(void **state)
+{
+	for (unsigned hot_plug = 0; hot_plug < 2; hot_plug++)
+		for (unsigned n = 1;; n++) {
+			bool ended;
+
+			begin();
+			assert_true(agent_lives(NOBODY, 0));
+			world->gone = true;
+			world->hot_plug = hot_plug;
+			ended = agent_lives(AGENT, n);
+			if (!ended)
+				assert_true(agent_lives(NOBODY, 0));
+			assert_false(anything_exists(0));
+			assert_false(world->listed[0][0] || world->listed[0][1]);
+			assert_int_equal(world->page.volumes[0].state,
+					 hot_plug ? VOLUME_PLANNED : VOLUME_FAILED);
+			assert_int_equal(world->page.volumes[1].state, VOLUME_READY);
+			if (ended)
+				break;
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -546,6 +592,7 @@ int main(void)
 		cmocka_unit_test(a_page_of_the_initramfs),
 		cmocka_unit_test(an_agent_killed_while_it_grows),
 		cmocka_unit_test(the_next_one_killed_while_it_recovers),
+		cmocka_unit_test(a_disk_that_went),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);

@@ -66,6 +66,21 @@ optional_mount() {
 	[ ! -e "$units/emberlock-admitted.target.d" ] || fail "admission waits for an optional volume"
 }
 
+# It is mounted when it comes, and unmounted when it goes; nothing waits for it.
+hot_plugged() {
+	begin
+	volume hot Use=ext4 MountPoint=/hot HotPlug=yes
+	volume bare Use=raw HotPlug=yes
+	generate
+	has hot.mount 'BindsTo=dev-mapper-emberlock\x2dhot.device'
+	has hot.mount 'Options=noatime,noinit_itable,nofail'
+	has 'dev-mapper-emberlock\x2dhot.device.d/50-emberlock.conf' Wants=hot.mount
+	lacks 'dev-mapper-emberlock\x2dhot.device.d/50-emberlock.conf' JobRunningTimeoutSec
+	lacks 'dev-mapper-emberlock\x2dbare.device.d/50-emberlock.conf' Wants
+	[ ! -e "$units/local-fs.target.wants" ] || fail "local-fs.target wants a volume that may never come"
+	[ ! -e "$units/emberlock-admitted.target.d" ] || fail "admission waits for a volume that may never come"
+}
+
 # What Discard= and ProjectQuota= add to the options of a mount.
 options() {
 	begin
@@ -157,6 +172,7 @@ escapes() {
 
 required_mount
 optional_mount
+hot_plugged
 options
 swaps
 without_units

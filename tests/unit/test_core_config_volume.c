@@ -43,6 +43,7 @@ static void smallest(void **state)
 	assert_string_equal(config.label, "");
 	assert_string_equal(config.make_options, "");
 	assert_false(config.project_quota);
+	assert_false(config.hot_plug);
 }
 
 static void everything(void **state)
@@ -107,13 +108,16 @@ static void what_is_made_on_it(void **state)
 
 	assert_int_equal(parse("[Volume]\nUse=ext4\nDiscard=always\nFileSystemLabel=swap.disk-1_+\n"
 			       "ProjectQuota=yes\nMakeOptions=-O ^metadata_csum -i 65536\n"
-			       "[Disk]\nSerial=d\n",
+			       "HotPlug=yes\n[Disk]\nSerial=d\n",
 			       &config, &error),
 			 0);
 	assert_int_equal(config.discard, DISCARD_ALWAYS);
 	assert_string_equal(config.label, "swap.disk-1_+");
 	assert_true(config.project_quota);
 	assert_string_equal(config.make_options, "-O ^metadata_csum -i 65536");
+	assert_true(config.hot_plug);
+	/* Nothing waits for it. */
+	assert_false(config.required);
 	assert_int_equal(parse("[Volume]\nUse=swap\nDiscard=fstrim\nFileSystemLabel=s\n"
 			       "[Disk]\nSerial=d\n",
 			       &config, &error),
@@ -202,6 +206,10 @@ static void bad(void **state)
 		 "MakeOptions= has no meaning with Use=raw"},
 		{"[Volume]\nUse=swap\nProjectQuota=yes\n" DISK, 3,
 		 "ProjectQuota= has no meaning with Use=swap"},
+		{"[Volume]\nUse=swap\nHotPlug=yes\n" DISK, 3,
+		 "HotPlug= has no meaning with Use=swap"},
+		{"[Volume]\nUse=ext4\nHotPlug=yes\nRequired=yes\n" DISK, 4,
+		 "Required=yes has no meaning with HotPlug=yes"},
 		{"[Volume]\nDiscard=yes\n", 2, "Discard=: 'yes' is not one of no, fstrim, always"},
 		{"[Volume]\nMountPoint=var\n", 2, "MountPoint=: 'var" PATH_MESSAGE},
 		{"[Volume]\nMountPoint=/\n", 2, "MountPoint=: '/" PATH_MESSAGE},

@@ -23,6 +23,11 @@ VOLUMES = {
     "grownx": volume("xfs", "grownx", MountPoint="/grownx"),
     "swp": volume("swap", "swp", Priority="5"),
 }
+HOT = {
+    "hot": volume("ext4", "hot", HotPlug="yes", MountPoint="/hot"),
+    "hotraw": volume("raw", "hotraw", HotPlug="yes", Owner="postgres", Mode="0600"),
+    "hotsigned": volume("raw", "hotsigned", HotPlug="yes"),
+}
 LATE = volume("ext4", "late", Required="no")
 REFUSED = {
     "over1": (volume("raw", "over", "Length=32M", **OPTIONAL), ["over2", "Offset=", "overlap"]),
@@ -31,6 +36,8 @@ REFUSED = {
     "many": (volume("raw", "few*", **OPTIONAL), ["both match"]),
     "beyond": (volume("raw", "beyond", "Offset=32M\nLength=64M", **OPTIONAL), ["Offset=", "Length=", "beyond"]),
 }
+# The others are planned on the running machine: there may be 16 volumes.
+AT_BOOT = ("few", "beyond")
 DISKS = {"shared": "400M", "join0": "128M", "join1": "96M", "stripe0": "200M", "stripe1": "160M", "huge": "2560G",
          "grown": "128M", "grownx": "320M", "swp": "64M", "late": "64M",
          "over": "64M", "few0": "64M", "few1": "64M", "beyond": "64M"}
@@ -183,6 +190,80 @@ def killed_while_growing(vm: VM) -> None:
         assert available(vm, "/grown") > 256 + 16 * KILLS - 40, available(vm, "/grown")
 
 
+def state_of(vm: VM, name: str) -> dict:
+    return next(v for v in status(vm)["volumes"] if v["name"] == name)
+
+
+def wait_for(vm: VM, name: str, state: str) -> dict:
+    vm.run(f"timeout 60 sh -c 'until emberlockctl volumes | grep -qE \"^{name} +[a-z0-9]+ +{state} \"; do sleep 0.1; done'", timeout=70)
+    return state_of(vm, name)
+
+
+def plug(vm: VM, name: str, content: bytes = b"") -> Path:
+    path = vm.work / f"plugged-{name}.raw"
+    path.write_bytes(content)
+    os.truncate(path, 128 * MIB)
+    vm.qmp.add_disk(name, str(path))
+    return path
+
+
+def hot_plug(vm: VM) -> None:
+    crypts = "dmsetup ls --target crypt | grep -c 'emberlock-hot-s' || true"
+    with check("volumes/hot-plug: the boot waited for none of them"):
+        assert {state_of(vm, name)["state"] for name in HOT} == {"planned"}, status(vm)["volumes"]
+    for turn in "plugged in", "plugged in again":
+        with check(f"volumes/hot-plug: {turn}, it is encrypted, made anew and mounted"):
+            plug(vm, "hot")
+            wait_for(vm, "hot", "ready")
+            vm.run("timeout 30 sh -c 'until findmnt -n -t ext4 /hot; do sleep 0.1; done'; test ! -e /hot/a; "
+                   "dmsetup table emberlock-hot-s0 | grep -q :64:logon:")
+        with check(f"volumes/hot-plug: pulled out under I/O, it is unmounted, and its key is gone ({turn})"):
+            vm.run("rm -f /run/stop-load")
+            load = vm.channel.start(LOAD.format(where="/hot"))
+            vm.run("timeout 20 sh -c 'until [ -s /hot/b ]; do sleep 0.1; done'")
+            vm.qmp.remove_disk("hot")
+            wait_for(vm, "hot", "planned")
+            assert vm.run(crypts).text == "0"
+            assert vm.channel.finish(load, 60).status != 0
+            vm.run("timeout 30 sh -c 'while findmnt -n /hot || dmsetup info emberlock-hot; do sleep 0.1; done' >/dev/null 2>&1")
+            assert status(vm)["state"] == "admitted"
+    with check("volumes/hot-plug: pulled out while a process holds a file of it, it is made again when that has ended"):
+        plug(vm, "hot")
+        wait_for(vm, "hot", "ready")
+        vm.run("timeout 30 sh -c 'until findmnt -n -t ext4 /hot; do sleep 0.1; done'")
+        holder = vm.channel.start("echo x >/hot/held; exec sleep 612 </hot/held")
+        vm.run("timeout 20 sh -c 'until pgrep -f \"^sleep 612\"; do sleep 0.1; done'")
+        vm.qmp.remove_disk("hot")
+        wait_for(vm, "hot", "planned")
+        assert vm.run(crypts).text == "0"
+        plug(vm, "hot")
+        assert "exists already" in wait_for(vm, "hot", "failed")["reason"]
+        vm.run("pkill -f '^sleep 612'")
+        vm.channel.finish(holder, 30)
+        wait_for(vm, "hot", "ready")
+        vm.qmp.remove_disk("hot")
+        wait_for(vm, "hot", "planned")
+    with check("volumes/hot-plug: raw, with its owner"):
+        plug(vm, "hotraw")
+        wait_for(vm, "hotraw", "ready")
+        assert vm.run("stat -L -c '%U %a' /dev/mapper/emberlock-hotraw").text == "postgres 600"
+    with check("volumes/hot-plug: a disk that must not be overwritten is refused, untouched; a blank one in its place is taken"):
+        content = b"LUKS\xba\xbe\x00\x01" + bytes(584)
+        path = plug(vm, "hotsigned", content)
+        assert "crypto_LUKS" in wait_for(vm, "hotsigned", "failed")["reason"]
+        vm.qmp.remove_disk("hotsigned")
+        assert path.read_bytes() == content + bytes(128 * MIB - len(content))
+        wait_for(vm, "hotsigned", "planned")
+        plug(vm, "hotsigned")
+        wait_for(vm, "hotsigned", "ready")
+    with check("volumes/hot-plug: pulled out while the agent is away, it is cleaned up by the next one"):
+        vm.run(f"kill -STOP $(pgrep -f '^{AGENT}')")
+        vm.qmp.remove_disk("hotraw")
+        vm.run(f"pkill -9 -f '^{AGENT}'; timeout 60 sh -c 'until emberlockctl status >/dev/null 2>&1; do sleep 0.1; done'", timeout=70)
+        wait_for(vm, "hotraw", "planned")
+        assert vm.run("dmsetup ls | grep -c emberlock-hotraw || true").text == "0"
+
+
 def added_and_resized(vm: VM) -> None:
     with check("volumes/add: a volume whose file came after the boot"):
         vm.run("mkdir -p /run/emberlock/conf/volumes.d; cat >/run/emberlock/conf/volumes.d/late.conf", stdin=LATE.encode())
@@ -213,13 +294,18 @@ def added_and_resized(vm: VM) -> None:
 
 
 def refusals(vm: VM) -> None:
+    for name, (text, _) in REFUSED.items():
+        vm.run(f"mkdir -p /run/refused/etc/emberlock/volumes.d; cat >/run/refused/etc/emberlock/volumes.d/{name}.conf", stdin=text.encode())
+    said = vm.run("emberlockctl plan --root=/run/refused").text
     volumes = {v["name"]: v for v in status(vm)["volumes"]}
     for name, (_, words) in REFUSED.items():
         with check(f"volumes/{name} is refused"):
-            note(volumes[name]["reason"])
-            assert volumes[name]["state"] == "failed", volumes[name]
-            for word in [*words, name]:
-                assert word in volumes[name]["reason"], (word, volumes[name]["reason"])
+            line = next(line for line in said.splitlines() if line.startswith(f"volume {name} "))
+            note(line)
+            for word in [*words, name, "refused"]:
+                assert word in line, (word, line)
+            if name in AT_BOOT:
+                assert volumes[name]["state"] == "failed" and words[0] in volumes[name]["reason"], volumes[name]
 
 
 def main() -> None:
@@ -228,7 +314,8 @@ def main() -> None:
     args = parser.parse_args()
     with work_directory("volumes") as work, World(work) as world:
         files = {f"/etc/emberlock/volumes.d/{name}.conf": text for name, text in VOLUMES.items()}
-        files |= {f"/etc/emberlock/volumes.d/{name}.conf": text for name, (text, _) in REFUSED.items()}
+        files |= {f"/etc/emberlock/volumes.d/{name}.conf": text for name, text in HOT.items()}
+        files |= {f"/etc/emberlock/volumes.d/{name}.conf": text for name, (text, _) in REFUSED.items() if name in AT_BOOT}
         files |= {f"/etc/emberlock/volumes.d/{name}.conf": "" for name in ("pgdata", "pgtemp", "swap")}
         with VM(work=work / "vm", image=image_with(args.image, work / "image", files), disks=DISKS, append=QUIET,
                 credentials=world.enrol("vm1"), options=("--hotplug-ports", "3")) as vm:
@@ -239,13 +326,14 @@ def main() -> None:
             refusals(vm)
             growth(vm)
             added_and_resized(vm)
+            hot_plug(vm)
             save_journal(vm)
             with check("volumes/shred: every key of every layout is gone, and the receipt verifies"):
                 admission = status(vm)["admission"]
                 vm.channel.start("emberlockctl shred --yes")
                 wait_shred(vm)
                 said = world.verify_receipt(admission)
-                for name, n in ("huge", 3), ("striped", 6), ("parta", 1), ("joined", 2), ("grownx", 2), ("late", 1):
+                for name, n in ("huge", 3), ("striped", 6), ("parta", 1), ("joined", 2), ("grownx", 2), ("late", 1), ("hotsigned", 1):
                     assert said.count(f"volume {name}, segment ") == n, said
                 assert "Verified: the keys are gone" in said, said
     finish()

@@ -93,6 +93,14 @@ class Qmp(Stream):
         self.execute("device_add", driver="virtio-blk-pci", id=f"hot-{name}-dev",
                      drive=f"hot-{name}", serial=name, bus=self._free_port())
 
+    def remove_disk(self, name: str, timeout: float = 60) -> None:
+        """Pulls out what add_disk() plugged in; returns when the guest has let go of it."""
+        start = len(self.events)
+        self.execute("device_del", id=f"hot-{name}-dev")
+        self.wait_for(f"the end of disk {name}", lambda: next(
+            (e for e in self.events[start:] if e.name == "DEVICE_DELETED" and e.data.get("device") == f"hot-{name}-dev"), None), timeout)
+        self.execute("blockdev-del", **{"node-name": f"hot-{name}"})
+
     def _free_port(self) -> str:
         """A PCI Express root port that nothing is plugged into: q35 takes hot-plug only there."""
         for device in self.execute("query-pci")[0]["devices"]:

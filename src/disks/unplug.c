@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Cleaning up after a volume whose disk is gone. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <mntent.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+
+#include "base/cleanup.h"
+#include "core/plan.h"
+#include "disks/maps.h"
+#include "disks/ready.h"
+#include "disks/segment.h"
+#include "disks/volume_parts.h"
+
+#define MOUNTS_MAX 64 /* of one volume */
+
+static int sectors_of(const char *path, uint64_t *ret_sectors)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	uint64_t bytes;
+
+	if (fd < 0 || ioctl(fd, BLKGETSIZE64, &bytes) < 0)
+		return -errno;
+	*ret_sectors = bytes / SECTOR_SIZE;
+	return 0;
+}
+
+/* Its ready file is gone, so the event has udev tell systemd that it is not ready any more, which
+ * unmounts what is bound to it. */
+static int upper_fail(const char *name, const char *path)
+{
+	_cleanup_cookie_ uint32_t cookie = 0;
+	uint64_t sectors = 0;
+	struct map_info info;
+	int r;
+
+	r = map_info(name, &info);
+	if (r == -ENXIO)
+		return 0;
+	r = r < 0 ? r : sectors_of(path, &sectors);
+	return r < 0 ? r : map_fail(name, sectors, &cookie);
+}
+
+/* The last mount of the device PATH. -ENOENT: none is left. */
+static int mount_last(const char *path, char *point, size_t size)
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	char line[8192];
+	struct mntent mount;
+	int r = -ENOENT;
+
+	if (!mounts)
+		return -errno;
+	while (getmntent_r(mounts, &mount, line, sizeof(line))) {
+		if (strcmp(mount.mnt_fsname, path) != 0)
+			continue;
+		(void)snprintf(point, size, "%s", mount.mnt_dir);
+		r = 0;
+	}
+	endmntent(mounts);
+	return r;
+}
+
+static int mounts_detach(const char *path)
+{
+	char point[4096];
+	int r;
+
+	for (int i = 0; i < MOUNTS_MAX; i++) {
+		r = mount_last(path, point, sizeof(point));
+		if (r < 0)
+			return r == -ENOENT ? 0 : r;
+		/* EINVAL: systemd was faster. */
+		if (umount2(point, MNT_DETACH) < 0 && errno != EINVAL)
+			return -errno;
+	}
+	return -EBUSY;
+}
+
+int volume_unplug(const char *name, unsigned n_segments)
+{
+	char dm_name[DM_NAME_MAX + 1], uuid[DM_NAME_MAX + 1], path[DM_NAME_MAX + 16];
+	int first, r;
+
+	volume_dm_name(dm_name, name);
+	volume_dm_uuid(uuid, name);
+	(void)snprintf(path, sizeof(path), "/dev/mapper/%s", dm_name);
+	first = ready_clear(name);
+	r = upper_fail(dm_name, path);
+	first = first < 0 ? first : r;
+	r = mounts_detach(path);
+	first = first < 0 ? first : r;
+	/* The keys go in any case. */
+	for (unsigned i = n_segments; i-- > 0;) {
+		r = segment_unmap(name, i);
+		first = first < 0 ? first : r;
+	}
+	r = map_remove_later(dm_name, uuid);
+	return first < 0 ? first : r;
+}
