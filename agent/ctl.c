@@ -22,6 +22,9 @@ static const struct command {
 	{"volumes", OPTION_JSON, 0, 0, command_volumes,
 	 "volumes [--json]\n"
 	 "      the volumes alone\n"},
+	{"metrics", OPTION_OUTPUT, 0, 0, command_metrics,
+	 "metrics [--output=FILE]\n"
+	 "      the status for the text collector of Prometheus' node exporter\n"},
 	{"plan", OPTION_ROOT, 0, 0, command_plan,
 	 "plan [--root=DIR]\n"
 	 "      which disk each volume would take now, and what is refused\n"},
@@ -63,6 +66,7 @@ static const struct option long_options[] = {
 	{"dry-run", no_argument, NULL, OPTION_DRY_RUN},
 	{"for", required_argument, NULL, OPTION_FOR},
 	{"timeout", required_argument, NULL, OPTION_TIMEOUT},
+	{"output", required_argument, NULL, OPTION_OUTPUT},
 	{"help", no_argument, NULL, 'h' << 8},
 	{"version", no_argument, NULL, 'V' << 8},
 	{0},
@@ -89,6 +93,8 @@ static int option_take(struct ctl_options *options, int option)
 	options->given |= (unsigned)option;
 	if (option == OPTION_ROOT)
 		options->root = strcmp(optarg, "/") == 0 ? "" : optarg;
+	else if (option == OPTION_OUTPUT)
+		options->output = optarg;
 	else if (option == OPTION_KERNEL_CONFIG)
 		options->kernel_config = optarg;
 	else if (option == OPTION_FOR && strcmp(optarg, "ending") == 0)

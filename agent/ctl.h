@@ -17,12 +17,14 @@ enum ctl_option {
 	OPTION_DRY_RUN = 1 << 4,
 	OPTION_FOR = 1 << 5,
 	OPTION_TIMEOUT = 1 << 6,
+	OPTION_OUTPUT = 1 << 7,
 };
 
 struct ctl_options {
 	unsigned given;		   /* enum ctl_option */
 	const char *root;	   /* --root=; "" is / */
 	const char *kernel_config; /* --kernel-config= */
+	const char *output;	   /* --output=; NULL: standard output */
 	uint64_t timeout_ms;	   /* --timeout=; UINT64_MAX: none */
 	bool for_ending;	   /* --for=ending */
 	const char *word;	   /* the first argument of the commands that take any */
@@ -40,6 +42,7 @@ enum ctl_exit {
 /* Each returns an exit code, and has said on standard error why where it is not 0. */
 int command_status(const struct ctl_options *options);
 int command_volumes(const struct ctl_options *options);
+int command_metrics(const struct ctl_options *options);
 int command_plan(const struct ctl_options *options);
 int command_check(const struct ctl_options *options);
 int command_shred(const struct ctl_options *options);

@@ -176,6 +176,8 @@ int command_check(const struct ctl_options *options)
 	check.running = options->root[0] == '\0';
 	if (!kernel_only)
 		check_config(&check);
+	if (!kernel_only)
+		check_others(&check);
 	if (options->given & OPTION_KERNEL_CONFIG) {
 		if (kernel_file(&check, options->kernel_config) < 0)
 			return EXIT_REFUSED;

@@ -61,5 +61,8 @@ void check_image(struct check *check);
 /* --- ctl_check_config.c: volume files, and what else names their disks and mount points */
 void check_config(struct check *check);
 
+/* --- ctl_check_others.c: what else takes disks by itself */
+void check_others(struct check *check);
+
 /* --- ctl_check_system.c: what only a running system shows */
 void check_system(struct check *check);

@@ -46,6 +46,12 @@ static void check_volumes(struct check *check)
 					    "volumes '%s' and '%s' both have MountPoint=%s",
 					    check->volumes[k].name, check->volumes[i].name,
 					    check->volumes[i].mount_point);
+	for (size_t i = 0; i < check->n_volumes && !check->agent.keep_boot_key; i++)
+		if (check->volumes[i].hot_plug)
+			finding_add(check, FINDING_MISSING, AREA,
+				    "volume '%s': HotPlug=yes needs the boot key, which "
+				    "KeepBootKey=no of agent.conf erases",
+				    check->volumes[i].name);
 	if (!check->agent.keep_boot_key)
 		finding_add(check, FINDING_WARNING, AREA,
 			    "agent.conf: KeepBootKey=no: no volume can be grown, added, or made "
@@ -55,6 +61,17 @@ static void check_volumes(struct check *check)
 static bool is_ours(const char *device)
 {
 	return strncmp(device, "/dev/mapper/emberlock-", strlen("/dev/mapper/emberlock-")) == 0;
+}
+
+/* Whether a line of fstab names the disk of VOLUME as its file does. */
+static bool names_disk(const char *device, const struct volume_config *volume)
+{
+	static const char label[] = "LABEL=";
+
+	if (strncmp(device, label, strlen(label)) == 0)
+		return volume->match[MATCH_LABEL][0] &&
+		       strcmp(device + strlen(label), volume->match[MATCH_LABEL]) == 0;
+	return volume->match[MATCH_PATH][0] && strcmp(device, volume->match[MATCH_PATH]) == 0;
 }
 
 static void check_mount(struct check *check, const struct mntent *mount)
@@ -71,11 +88,18 @@ static void check_mount(struct check *check, const struct mntent *mount)
 			    mount->mnt_fsname);
 		return;
 	}
-	for (size_t i = 0; i < check->n_volumes; i++)
-		if (strcmp(mount->mnt_dir, check->volumes[i].mount_point) == 0)
+	for (size_t i = 0; i < check->n_volumes; i++) {
+		const struct volume_config *volume = &check->volumes[i];
+
+		if (strcmp(mount->mnt_dir, volume->mount_point) == 0)
 			finding_add(check, FINDING_CONFLICT, "fstab",
 				    "/etc/fstab: %s on %s: is MountPoint= of volume '%s'",
-				    mount->mnt_fsname, mount->mnt_dir, check->volumes[i].name);
+				    mount->mnt_fsname, mount->mnt_dir, volume->name);
+		if (names_disk(mount->mnt_fsname, volume))
+			finding_add(check, FINDING_CONFLICT, "fstab",
+				    "/etc/fstab: %s on %s: mounts the bare disk of volume '%s'",
+				    mount->mnt_fsname, mount->mnt_dir, volume->name);
+	}
 }
 
 static void check_fstab(struct check *check)

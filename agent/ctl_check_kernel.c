@@ -13,7 +13,16 @@
 #define AREA "kernel"
 
 /* When an option matters: always, or for volumes of one use. */
-enum need { NEED_ALWAYS, NEED_EXT4, NEED_XFS, NEED_SWAP, NEED_OVERLAY, NEED_SECRET_MEMORY };
+enum need {
+	NEED_ALWAYS,
+	NEED_EXT4,
+	NEED_XFS,
+	NEED_SWAP,
+	NEED_OVERLAY,
+	NEED_EXT4_QUOTA,
+	NEED_XFS_QUOTA,
+	NEED_SECRET_MEMORY
+};
 
 static const struct kernel_option {
 	const char *names; /* any of these, separated by '|' */
@@ -39,6 +48,12 @@ static const struct kernel_option {
 	{"EXT4_FS", true, FINDING_MISSING, NEED_EXT4, NULL, "volumes with Use=ext4"},
 	{"XFS_FS", true, FINDING_MISSING, NEED_XFS, NULL, "volumes with Use=xfs"},
 	{"SWAP", false, FINDING_MISSING, NEED_SWAP, NULL, "volumes with Use=swap"},
+	{"QUOTA", false, FINDING_MISSING, NEED_EXT4_QUOTA, NULL,
+	 "ext4 volumes with ProjectQuota=yes are not mounted without it"},
+	{"QFMT_V2", true, FINDING_MISSING, NEED_EXT4_QUOTA, NULL,
+	 "ext4 volumes with ProjectQuota=yes"},
+	{"XFS_QUOTA", false, FINDING_MISSING, NEED_XFS_QUOTA, NULL,
+	 "xfs volumes with ProjectQuota=yes"},
 	{"OVERLAY_FS", true, FINDING_MISSING, NEED_OVERLAY, NULL, "the volume with Use=overlay"},
 	{"BLK_DEV_INITRD", false, FINDING_MISSING, NEED_OVERLAY, NULL,
 	 "the volume with Use=overlay is mapped in an initramfs"},
@@ -125,6 +140,14 @@ static enum finding_level level_of(const struct check *check, const struct kerne
 	return option->level;
 }
 
+static bool has_quota(const struct check *check, enum volume_use use)
+{
+	for (size_t i = 0; i < check->n_volumes; i++)
+		if (check->volumes[i].use == use && check->volumes[i].project_quota)
+			return true;
+	return false;
+}
+
 static bool is_needed(const struct check *check, const struct kernel_option *option,
 		      const char *text)
 {
@@ -139,6 +162,10 @@ static bool is_needed(const struct check *check, const struct kernel_option *opt
 		return check_uses(check, VOLUME_SWAP);
 	case NEED_OVERLAY:
 		return check->known && check_uses(check, VOLUME_OVERLAY);
+	case NEED_EXT4_QUOTA:
+		return has_quota(check, VOLUME_EXT4);
+	case NEED_XFS_QUOTA:
+		return has_quota(check, VOLUME_XFS);
 	case NEED_ALWAYS:
 	case NEED_SECRET_MEMORY:
 		break;

@@ -42,6 +42,16 @@ usage() {
 	expect 2 wait --for=rain
 	expect 2 wait --timeout=soon
 	expect 2 end
+	expect 2 grow
+	expect 2 grow a b
+	expect 2 grow a/b
+	expect 2 swap resize
+	expect 2 swap shrink a
+	says "'shrink' is not resize"
+	expect 2 swap resize a big
+	says "'big' is no size"
+	expect 2 swap resize a 1G more
+	expect 2 add
 	expect 2 end sleep
 	expect 2 ending
 	expect 2 ending halt
@@ -142,6 +152,48 @@ images() {
 	lacks '^missing +kernel +/boot/config-6.1: CONFIG_DM_CRYPT=y/m' sed -i /DM_CRYPT/d boot/config-6.1
 	lacks '^missing +kernel +/etc/kernel/cmdline: emberlock.power=armed' install -D /dev/null etc/kernel/cmdline
 
+	# What else takes disks by itself.
+	lacks "^conflict +fstab .*LABEL=l on /x: mounts the bare disk of volume 'data'" \
+		sh -c 'sed -i s/Serial=a/Label=l/ etc/emberlock/volumes.d/data.conf; echo "LABEL=l /x ext4 defaults 0 0" >etc/fstab'
+	lacks '^conflict +fstab .*/dev/disk/by-id/d on /x: mounts the bare disk' \
+		sh -c 'sed -i s,Serial=a,Path=/dev/disk/by-id/d, etc/emberlock/volumes.d/data.conf; echo "/dev/disk/by-id/d /x ext4 defaults 0 0" >etc/fstab'
+	local key
+	for key in disk_setup fs_setup swap mounts; do
+		lacks "^conflict +cloud +/etc/cloud/cloud.cfg.d/50-x.cfg: $key: cloud-init " \
+			sh -c "mkdir -p etc/cloud/cloud.cfg.d; printf 'x: 1\n$key:\n' >etc/cloud/cloud.cfg.d/50-x.cfg"
+		touch "$root/etc/cloud/cloud-init.disabled"
+		expect 0 check --root="$root"
+	done
+	lacks '^conflict +cloud +/etc/cloud/cloud.cfg: swap:' \
+		sh -c "mkdir -p etc/cloud; printf '#swap:\n- swap:\nswap: {}\n' >etc/cloud/cloud.cfg"
+	lacks "^conflict +lvm +.*69-lvm.rules: .*LVM2_member, which Destroy= of volume 'data'" \
+		sh -c 'touch usr/lib/udev/rules.d/69-lvm.rules; echo Destroy=ext4 LVM2_member >>etc/emberlock/volumes.d/data.conf'
+	mkdir -p "$root/etc/udev/rules.d"
+	ln -s /dev/null "$root/etc/udev/rules.d/69-lvm.rules"
+	expect 0 check --root="$root"
+	lacks "^conflict +mdadm +.*64-md-raid-assembly.rules: .*of volume 'data'" \
+		sh -c 'touch usr/lib/udev/rules.d/64-md-raid-assembly.rules; echo Destroy=any >>etc/emberlock/volumes.d/data.conf'
+	sed -i s/^Destroy=.*/Destroy=ext4/ "$root/etc/emberlock/volumes.d/data.conf"
+	expect 0 check --root="$root"
+	lacks '^conflict +multipath +/etc/multipath.conf: find_multipaths' \
+		sh -c 'touch usr/lib/udev/rules.d/60-multipath.rules; echo " find_multipaths \"greedy\"" >etc/multipath.conf'
+	printf '# find_multipaths no\n' >"$root/etc/multipath.conf"
+	expect 0 check --root="$root"
+	says '^warning +multipath '
+	lacks '^conflict +swap +/etc/dphys-swapfile' touch etc/dphys-swapfile
+	lacks "^missing +config +volume 'data': HotPlug=yes needs the boot key" \
+		sh -c 'sed -i s/Use=/HotPlug=yes\\nUse=/ etc/emberlock/volumes.d/data.conf; printf "[Agent]\nKeepBootKey=no\n" >etc/emberlock/agent.conf'
+	lacks 'CONFIG_QUOTA=y: ext4 volumes with ProjectQuota=yes' \
+		sed -i 's/Use=/ProjectQuota=yes\nUse=/' etc/emberlock/volumes.d/data.conf
+	image
+	: >"$root/usr/lib/systemd/system-generators/systemd-gpt-auto-generator"
+	expect 0 check --root="$root"
+	says '^warning +gpt +systemd-gpt-auto-generator: '
+	mkdir -p "$root/etc/systemd/system-generators"
+	ln -s /dev/null "$root/etc/systemd/system-generators/systemd-gpt-auto-generator"
+	expect 0 check --root="$root"
+	says_not gpt
+
 	# A file system that no volume has is not asked for.
 	image
 	sed -i /XFS_FS/d "$root/boot/config-6.1"
@@ -195,6 +247,8 @@ alone() {
 	[ ! -e /run/emberlock/control/agent.sock ] || return 0
 	expect 1 status
 	says 'emberlock-agent does not run'
+	expect 1 metrics
+	says '^emberlock_up 0$'
 	expect 1 shred --yes
 	expect 1 wait --timeout=100ms
 	says 'not admitted in the time'
@@ -237,12 +291,43 @@ served() {
 	python3 -c '
 import json, sys
 s = json.load(sys.stdin)
+page = open(sys.argv[1]).read()
+keys = list(s) + list(s["lease"]) + list(s["volumes"][0])
+assert not [k for k in keys if k not in page], [k for k in keys if k not in page]
 assert s["lease"]["left_ms"] == 200000 and s["volumes"][0]["mount_point"] == "/data\x1b[2J", s
-' <"$work/out" || fail "the JSON is not what it should be"
+' "$units/../man/emberlockctl.1" <"$work/out" || fail "the JSON is not what it should be, or is not in the manual page"
 	expect 0 wait
 	asked ending 0
 	expect 0 wait --for=ending --timeout=10
 	asked ending 1
+	expect 0 metrics
+	says '^emberlock_up 1$'
+	says '^emberlock_state\{state="admitted"\} 1$'
+	says '^emberlock_lease_left_seconds 200.000$'
+	says '^emberlock_volume_state\{volume="data",use="ext4",required="yes",state="ready"\} 1$'
+	says '^emberlock_volume_bytes\{volume="data"\} 100663296$'
+	python3 - "$work/out" <<-'END' || fail "the metrics are not of the form"
+	import re, sys
+	typed = set()
+	for line in open(sys.argv[1]):
+	    if m := re.fullmatch(r"# TYPE (emberlock_[a-z_]+) (gauge|counter)\n", line):
+	        typed.add(m[1])
+	    elif not line.startswith("# HELP "):
+	        m = re.fullmatch(r'(emberlock_[a-z_]+)(\{[a-z_]+="[^"\n]*"(,[a-z_]+="[^"\n]*")*\})? [0-9.]+\n', line)
+	        assert m and m[1] in typed, line
+	END
+	expect 0 metrics --output="$work/metrics.prom"
+	[ ! -s "$work/out" ] || fail "with --output it prints"
+	grep -qx 'emberlock_up 1' "$work/metrics.prom" || fail "--output wrote no metrics"
+	expect 1 metrics --output="$work/none/metrics.prom"
+	says 'none/metrics.prom: No such file'
+	expect 0 grow data
+	says '^volume data: 96 MiB, 2 segments$'
+	asked 'grow data 0' 1
+	expect 0 swap resize data 32M
+	asked 'swap data 33554432' 1
+	expect 0 add late
+	asked 'add late 0' 1
 
 	expect 1 shred
 	says 'not on a terminal, and without --yes'
@@ -260,6 +345,10 @@ assert s["lease"]["left_ms"] == 200000 and s["volumes"][0]["mount_point"] == "/d
 	asked shred 2
 
 	agent_start refuse
+	expect 1 grow data
+	says 'volume data: no 16 MiB'
+	expect 1 add data
+	expect 1 swap resize data
 	expect 1 shred --yes
 	says 'only root of the initial user namespace'
 	expect 1 wait --for=ending

@@ -61,6 +61,27 @@ static void reply_plain(int fd, uint16_t type, int status)
 	(void)send(fd, &plain, sizeof(plain), MSG_NOSIGNAL);
 }
 
+static void reply_changed(int fd, uint16_t type, bool refuse)
+{
+	struct control_changed changed = {.n_segments = 2, .bytes = 96 << 20};
+
+	frame_init(&changed.header, FRAME_MAGIC_CONTROL, type, sizeof(changed));
+	if (refuse) {
+		changed.result = -1;
+		(void)snprintf(changed.text, sizeof(changed.text), "volume data: no 16 MiB");
+	}
+	(void)send(fd, &changed, sizeof(changed), MSG_NOSIGNAL);
+}
+
+static const char *change_name(uint16_t type)
+{
+	if (type == CONTROL_ADD)
+		return "add";
+	if (type == CONTROL_GROW)
+		return "grow";
+	return type == CONTROL_SWAP_RESIZE ? "swap" : NULL;
+}
+
 int main(int argc, char **argv)
 {
 	bool refuse = argc > 1 && strcmp(argv[1], "refuse") == 0;
@@ -72,16 +93,24 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	puts("listening");
 	for (;;) {
-		struct control_shred in = {0};
+		union {
+			struct frame_header header;
+			struct control_shred shred;
+			struct control_change change;
+		} in = {.change = {.bytes = 0}};
 		int fd = accept(listener, NULL, NULL);
 		ssize_t n = recv(fd, &in, sizeof(in), 0);
 
 		if (n > 0 && in.header.type == CONTROL_SHRED) {
-			puts(in.dry_run ? "dry run" : "shred");
+			puts(in.shred.dry_run ? "dry run" : "shred");
 			reply_plain(fd, CONTROL_SHRED, refuse ? -1 : 0);
 		} else if (n > 0 && in.header.type == CONTROL_ENDING) {
 			puts("ending");
 			reply_plain(fd, CONTROL_ENDING, refuse ? -1 : 0);
+		} else if (n > 0 && change_name(in.header.type)) {
+			printf("%s %s %ju\n", change_name(in.header.type), in.change.volume,
+			       (uintmax_t)in.change.bytes);
+			reply_changed(fd, in.header.type, refuse);
 		} else if (n > 0) {
 			reply_status(fd, in.header.type, failed);
 		}
