@@ -26,6 +26,7 @@ import sys
 import threading
 import time
 import urllib.parse
+import uuid
 
 ACCOUNT = "111122223333"
 REGION = "eu-central-1"
@@ -216,7 +217,7 @@ class World:
 
 def aws_error(name, message, status=400):
     return Refused(status, {"__type": name, "message": message},
-                   {"Content-Type": "application/x-amz-json-1.1", "x-amzn-RequestId": "r-1"})
+                   {"Content-Type": "application/x-amz-json-1.1"})
 
 
 def sigv4_user(world, request, service):
@@ -625,6 +626,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         headers = {"Content-Type": kind, **dict(headers)}
         if place_is_google(self.path):
             headers["Metadata-Flavor"] = "Google"
+        name = {"aws": "x-amzn-RequestId", "azure": "x-ms-request-id"}.get(self.place)
+        if name:
+            headers[name] = str(uuid.uuid4())
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -638,7 +642,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         url = urllib.parse.urlsplit(self.path)
         path = re.sub("/+", "/", urllib.parse.unquote(url.path))
         query = dict(urllib.parse.parse_qsl(url.query))
-        place = place_of(self, path)
+        place = self.place = place_of(self, path)
         fault = self.world.fault(place)
         if fault:
             time.sleep(fault.get("delay", 0))

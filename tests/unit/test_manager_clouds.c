@@ -174,6 +174,22 @@ static void test_round_trip(void **state)
 	}
 }
 
+/* By what name a request is found in the customer's own log. */
+static void test_request_ids(void **state)
+{
+	for (size_t i = 0; i < 3; i++) {
+		struct kms_key key = key_of(one_each[i]);
+		struct wrapped wrapped;
+		struct kms_outcome made = wrap(&key, &wrapped), opened = unwrap(&key, &wrapped);
+		bool named = strcmp(key.provider, "google") != 0;
+
+		assert_class(opened, KMS_OK);
+		assert_int_equal(strlen(made.request_id), named ? 36 : 0);
+		assert_int_equal(strlen(opened.request_id), named ? 36 : 0);
+		assert_int_equal(strcmp(made.request_id, opened.request_id) != 0, named);
+	}
+}
+
 static void test_largest(void **state)
 {
 	static uint8_t big[KMS_PLAIN_MAX + 1] = {1};
@@ -731,6 +747,7 @@ int main(void)
 #define CLOUD_TEST(f) cmocka_unit_test_setup(f, reset)
 	const struct CMUnitTest tests[] = {
 		CLOUD_TEST(test_round_trip),
+		CLOUD_TEST(test_request_ids),
 		CLOUD_TEST(test_largest),
 		CLOUD_TEST(test_refusals),
 		CLOUD_TEST(test_invalid_state_in_other_words),

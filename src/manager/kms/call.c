@@ -140,6 +140,16 @@ static bool token_was_refused(const struct kms_call *call, const struct kms_outc
 	       (outcome->class == KMS_IDENTITY || call->http.status == 401);
 }
 
+static void set_request_id(struct kms_outcome *outcome, const char *text)
+{
+	char *to = outcome->request_id;
+
+	snprintf(to, sizeof(outcome->request_id), "%s", text);
+	for (; *to; to++)
+		if (*to < ' ' || *to > '~')
+			*to = '?';
+}
+
 void kms_call_ask(struct kms_call *call, const struct kms_dialect *dialect, enum kms_op op,
 		  struct kms_outcome *ret_outcome)
 {
@@ -159,6 +169,7 @@ void kms_call_ask(struct kms_call *call, const struct kms_dialect *dialect, enum
 		tokens_drop(call->credentials.digest);
 	}
 	memcpy(ret_outcome->by, call->credentials.by, sizeof(ret_outcome->by));
+	set_request_id(ret_outcome, call->http.request_id);
 	kms_first_success(proven, ret_outcome);
 }
 

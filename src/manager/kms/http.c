@@ -126,6 +126,8 @@ static size_t on_header(char *line, size_t size, size_t n, void *userdata)
 
 	n *= size;
 	header_value(line, n, "x-amzn-ErrorType", http->error_type, sizeof(http->error_type));
+	header_value(line, n, "x-amzn-RequestId", http->request_id, sizeof(http->request_id));
+	header_value(line, n, "x-ms-request-id", http->request_id, sizeof(http->request_id));
 	if (header_value(line, n, "Date", date, sizeof(date))) {
 		time_t at = curl_getdate(date, NULL);
 
@@ -239,6 +241,7 @@ static void try_once(CURL *curl, struct kms_http *http)
 	http->status = 0;
 	http->date_s = 0;
 	http->error_type[0] = '\0';
+	http->request_id[0] = '\0';
 	http->reply_size = 0;
 	http->reply[0] = '\0';
 	code = curl_easy_perform(curl);

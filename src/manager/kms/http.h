@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "manager/kms/kms.h"
+
 #define KMS_HTTP_HEADERS_MAX 8
 #define KMS_HTTP_REQUEST_MAX (16 * 1024)
 #define KMS_HTTP_REPLY_MAX   (32 * 1024)
@@ -32,6 +34,7 @@ struct kms_http {
 	long status;
 	int64_t date_s; /* Date: in seconds since 1970; 0 none */
 	char error_type[96];
+	char request_id[KMS_REQUEST_ID_MAX]; /* of AWS and Azure; "" none */
 	char reply[KMS_HTTP_REPLY_MAX];
 	size_t reply_size;
 };

@@ -12,9 +12,10 @@
 
 #include "base/locked.h"
 
-#define KMS_PLAIN_MAX	4096
-#define KMS_BLOB_MAX	8192
-#define KMS_CONTEXT_MAX 4
+#define KMS_PLAIN_MAX	   4096
+#define KMS_BLOB_MAX	   8192
+#define KMS_CONTEXT_MAX	   4
+#define KMS_REQUEST_ID_MAX 96
 
 /* What an answer means; facts: the classification table of emberlock-manager(8). */
 enum kms_class {
@@ -45,6 +46,8 @@ struct kms_outcome {
 	bool alarm;	/* people must look, although the class alone would not say so */
 	char code[96];	/* the provider's own words, for records; printable, never a secret */
 	uint8_t by[32]; /* who asked, and where: SHA-256; zero where the provider has no identity */
+	/* What the provider calls the request, for a search in its log; printable, "" none. */
+	char request_id[KMS_REQUEST_ID_MAX];
 };
 enum kms_follow kms_follow_of(const struct kms_outcome *outcome);
 
