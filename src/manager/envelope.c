@@ -94,19 +94,23 @@ void envelope_unwrap(const struct kms_key *key, const char *workspace,
 /* Wraps PLAIN->made and unwraps it again. */
 static void round_trip(struct plain *plain, const struct kms_key *key,
 		       const struct kms_context *context, uint8_t *blob, size_t *ret_n,
-		       struct kms_outcome *ret)
+		       struct envelope_requests *ret_requests, struct kms_outcome *ret)
 {
 	const struct kms_provider *provider = provider_of(key, ret);
 	size_t n;
 
 	if (!provider)
 		return;
+	*ret = (struct kms_outcome){0};
 	provider->wrap(key, context, plain->made, KEK_SIZE, blob, ret_n, ret);
 	if (ret->class != KMS_OK)
 		return;
+	memcpy(ret_requests->encrypt, ret->request_id, sizeof(ret->request_id));
+	*ret = (struct kms_outcome){0};
 	provider->unwrap(key, context, blob, *ret_n, plain->unwrapped, &n, ret);
 	if (ret->class != KMS_OK)
 		return;
+	memcpy(ret_requests->decrypt, ret->request_id, sizeof(ret->request_id));
 	if (n != KEK_SIZE || !bytes_equal(plain->made, plain->unwrapped, KEK_SIZE))
 		outcome(ret, KMS_CORRUPT, "what was unwrapped is not what was wrapped");
 }
@@ -125,6 +129,7 @@ void envelope_make(const struct kms_key *key, const char *workspace, const struc
 {
 	struct plain *plain = plain_new(ret_outcome);
 	const struct kms_context context = kek_context(workspace);
+	struct envelope_requests requests;
 	bool have;
 
 	if (!plain)
@@ -137,7 +142,8 @@ void envelope_make(const struct kms_key *key, const char *workspace, const struc
 		have = fresh(plain, ret_outcome);
 	}
 	if (have)
-		round_trip(plain, key, &context, ret_kek->blob, &ret_kek->size, ret_outcome);
+		round_trip(plain, key, &context, ret_kek->blob, &ret_kek->size, &requests,
+			   ret_outcome);
 	if (have && ret_outcome->class == KMS_OK &&
 	    kek_check(plain, plain->made, ret_kek->check) < 0)
 		outcome(ret_outcome, KMS_UNAVAILABLE, "SHA-256 failed");
@@ -173,11 +179,12 @@ static bool identify(struct plain *plain, const uint8_t *kek, uint8_t ret_id[sta
 static void kek_wrap(struct plain *plain, const struct kms_key *key, const char *workspace,
 		     struct kek_wrapped *kek, struct kms_outcome *ret)
 {
+	struct envelope_requests requests;
 	uint8_t blob[KMS_BLOB_MAX];
 	struct kek_text text;
 
 	kek_text(&text, workspace, kek);
-	round_trip(plain, key, &text.context, blob, &kek->size, ret);
+	round_trip(plain, key, &text.context, blob, &kek->size, &requests, ret);
 	if (ret->class == KMS_OK && kek->size > KEK_WRAPPED_MAX)
 		outcome(ret, KMS_MISCONFIGURED, "the KMS wraps a KEK into more than 2,048 bytes");
 	if (ret->class == KMS_OK)
@@ -254,7 +261,7 @@ void envelope_kek_move(const struct kms_key *key, const char *workspace,
 
 void envelope_pair(const struct kms_key *key, const char *workspace, const char *vm,
 		   const char *boot, uint8_t blob[static KMS_BLOB_MAX], size_t *ret_n,
-		   struct kms_outcome *ret_outcome)
+		   struct envelope_requests *ret_requests, struct kms_outcome *ret_outcome)
 {
 	const struct kms_context context = {
 		.n = 3,
@@ -265,7 +272,7 @@ void envelope_pair(const struct kms_key *key, const char *workspace, const char 
 	if (!plain)
 		return;
 	if (fresh(plain, ret_outcome))
-		round_trip(plain, key, &context, blob, ret_n, ret_outcome);
+		round_trip(plain, key, &context, blob, ret_n, ret_requests, ret_outcome);
 	locked_free(plain, sizeof(*plain));
 }
 
@@ -277,11 +284,12 @@ void envelope_prove(const struct kms_key *key, const char *name, struct kms_outc
 	};
 	struct plain *plain = plain_new(ret_outcome);
 	uint8_t blob[KMS_BLOB_MAX];
+	struct envelope_requests requests;
 	size_t n;
 
 	if (!plain)
 		return;
 	if (fresh(plain, ret_outcome))
-		round_trip(plain, key, &context, blob, &n, ret_outcome);
+		round_trip(plain, key, &context, blob, &n, &requests, ret_outcome);
 	locked_free(plain, sizeof(*plain));
 }

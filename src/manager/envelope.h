@@ -43,11 +43,16 @@ void envelope_kek_move(const struct kms_key *key, const char *workspace,
 		       const struct kms_key *old_key, struct kek_wrapped *kek,
 		       struct kms_outcome *ret_outcome);
 
+/* What the KMS called the two; "" where it does not say. */
+struct envelope_requests {
+	char encrypt[KMS_REQUEST_ID_MAX], decrypt[KMS_REQUEST_ID_MAX];
+};
+
 /* Encrypts and decrypts 32 fresh bytes under the context {workspace, VM, boot}: the two lines of an
  * admission in the customer's own audit log. */
 void envelope_pair(const struct kms_key *key, const char *workspace, const char *vm,
 		   const char *boot, uint8_t blob[static KMS_BLOB_MAX], size_t *ret_n,
-		   struct kms_outcome *ret_outcome);
+		   struct envelope_requests *ret_requests, struct kms_outcome *ret_outcome);
 
 /* The same for a key configuration that nothing is bound to. */
 void envelope_prove(const struct kms_key *key, const char *name, struct kms_outcome *ret_outcome);

@@ -22,6 +22,7 @@ struct pair_job {
 	struct prober_answer answer; /* of the unwrap, or of the pair where only that failed */
 	uint8_t blob[KMS_BLOB_MAX];
 	size_t blob_size;
+	struct envelope_requests requests;
 };
 
 static void run_pair(struct kms_job *base)
@@ -37,7 +38,7 @@ static void run_pair(struct kms_job *base)
 	if (answer->outcome.class != KMS_OK)
 		return;
 	envelope_pair(&job->kms, job->workspace_name, job->vm_name, job->boot, job->blob,
-		      &job->blob_size, &outcome);
+		      &job->blob_size, &job->requests, &outcome);
 	if (outcome.class != KMS_OK)
 		answer->outcome = outcome;
 }
@@ -59,7 +60,9 @@ static int record(const struct pair_job *job)
 		return 0;
 	boot.paired = true;
 	r = store_boot_update(store, &boot);
-	return r < 0 ? r : store_boot_set_pair(store, job->admission, job->blob, job->blob_size);
+	return r < 0 ? r
+		     : store_boot_set_pair(store, job->admission, job->blob, job->blob_size,
+					   job->requests.encrypt, job->requests.decrypt);
 }
 
 static void pair_done(struct kms_job *base)

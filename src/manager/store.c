@@ -72,6 +72,24 @@ static const char *const schema[] = {
 	/* The note of a boot that ends in good order. */
 	"ALTER TABLE boots ADD COLUMN ending BLOB;"
 	"ALTER TABLE boots ADD COLUMN ending_ms INTEGER NOT NULL DEFAULT 0;",
+
+	/* The audit log. WORKSPACE and KEY say who may read a record: audit.h. */
+	"CREATE TABLE audit (number INTEGER PRIMARY KEY, workspace INTEGER NOT NULL,"
+	" key INTEGER NOT NULL, content TEXT NOT NULL, hash BLOB NOT NULL) STRICT;"
+	"CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit"
+	" BEGIN SELECT RAISE (ABORT, 'the audit log is append-only'); END;"
+	"CREATE TRIGGER audit_is_final BEFORE UPDATE ON audit"
+	" BEGIN SELECT RAISE (ABORT, 'the audit log is append-only'); END;"
+	/* REPLACE deletes without the trigger above. */
+	"CREATE TRIGGER audit_goes_on BEFORE INSERT ON audit"
+	" WHEN NEW.number <> (SELECT coalesce(max(number), 0) + 1 FROM audit)"
+	" BEGIN SELECT RAISE (ABORT, 'the audit log is append-only'); END;"
+	/* What the KMS called the two requests of an admission's pair. */
+	"ALTER TABLE boots ADD COLUMN encrypt_id TEXT NOT NULL DEFAULT '';"
+	"ALTER TABLE boots ADD COLUMN decrypt_id TEXT NOT NULL DEFAULT '';"
+	/* The end of its last lease is on record. */
+	"ALTER TABLE boots ADD COLUMN ended INTEGER NOT NULL DEFAULT 0;"
+	"CREATE INDEX boots_to_end ON boots (fence_ms) WHERE ended = 0 AND fence_ms > 0;",
 };
 #define SCHEMA_VERSION ((int)ELEMENTSOF(schema))
 
@@ -374,12 +392,14 @@ static int run_plain(struct store *store, enum store_statement which)
 
 int store_commit(struct store *store)
 {
-	int r = store->lost ? -EIO : 0;
+	int r = store->lost || store->spoilt ? -EIO : 0;
 
 	store->lost = false;
-	if (!store->dirty)
+	if (!store->dirty) {
+		store->spoilt = false;
 		return r;
-	if (run_plain(store, SQL_COMMIT) < 0) {
+	}
+	if (store->spoilt || run_plain(store, SQL_COMMIT) < 0) {
 		store_rollback(store);
 		return -EIO;
 	}
@@ -403,8 +423,14 @@ void store_rollback(struct store *store)
 	if (!sqlite3_get_autocommit(store->db))
 		run_plain(store, SQL_ROLLBACK);
 	store->dirty = false;
+	store->spoilt = false;
 	/* An adoption may have been undone. */
 	load_epochs(store);
+}
+
+void store_spoil(struct store *store)
+{
+	store->spoilt = true;
 }
 
 bool store_is_dirty(const struct store *store)

@@ -16,6 +16,7 @@
 
 #include "core/limits.h"
 #include "core/message.h"
+#include "manager/audit_chain.h"
 #include "manager/dek_blob.h"
 #include "manager/kms/kms.h"
 
@@ -36,6 +37,8 @@ int store_commit(struct store *store);
  * wrote in this turn, and their replies must not leave. */
 int store_commit_early(struct store *store);
 void store_rollback(struct store *store);
+/* The turn's transaction will be rolled back in place of its commit. */
+void store_spoil(struct store *store);
 bool store_is_dirty(const struct store *store);
 
 /* Nested once: rows written since are kept or undone together. */
@@ -202,7 +205,10 @@ struct store_boot {
 	uint8_t challenge[CHALLENGE_SIZE];
 	struct sequence issued;				     /* last sequence issued to it */
 	uint32_t self_test_passed, self_test_failed, pauses; /* of the last request */
-	bool keys_gone;			 /* a receipt says that every key is gone */
+	bool keys_gone; /* a receipt says that every key is gone */
+	bool ended;	/* the end of its last lease is on record */
+	/* Read only: what the KMS called the two requests of its pair. */
+	char encrypt_id[KMS_REQUEST_ID_MAX], decrypt_id[KMS_REQUEST_ID_MAX];
 	uint8_t token[TOKEN_SIZE];	 /* last lease, zero where none */
 	uint8_t admit_token[TOKEN_SIZE]; /* first lease, zero where none */
 	uint8_t shred_token[TOKEN_SIZE]; /* zero where none */
@@ -219,9 +225,11 @@ int store_boot_get_by_boot_id(struct store *store, const uint8_t boot_id[static 
 			      struct store_boot *ret_boot);
 /* Writes all but admission, VM, workspace, VM key, report and first_ms. */
 int store_boot_update(struct store *store, const struct store_boot *boot);
-/* What the customer's audit log shows of this admission. */
+/* What the customer's audit log shows of this admission; ENCRYPT_ID, DECRYPT_ID: what the KMS called
+ * the two requests. */
 int store_boot_set_pair(struct store *store, const uint8_t admission[static HASH_SIZE],
-			const uint8_t *blob, size_t n);
+			const uint8_t *blob, size_t n, const char *encrypt_id,
+			const char *decrypt_id);
 /* The VM's, or the key's, boots that are waiting, held or live become BOOT_ENDING with REASON; but
  * not EXCEPT (may be NULL). Return how many. */
 int store_boots_end_of_vm(struct store *store, int64_t vm, const uint8_t *except,
@@ -236,6 +244,10 @@ int store_boots_with_receipt(struct store *store, const char *workspace, const c
 /* Newest first, that were heard of since SINCE_MS, or have not ended. */
 int store_boots_since(struct store *store, const char *workspace, uint64_t since_ms,
 		      store_boot_each each, void *userdata);
+/* At most MAX whose last lease ran out before NOW_MS, and which are not .ended. */
+int store_boots_to_end(struct store *store, uint64_t now_ms, unsigned max, store_boot_each each,
+		       void *userdata);
+int store_boot_set_ended(struct store *store, const uint8_t admission[static HASH_SIZE]);
 /* Number of boots of a workspace that may hold keys under a lease at NOW_MS, or, reported within the
  * last day, are waiting for one. */
 int store_boots_current(struct store *store, int64_t workspace, uint64_t now_ms);
@@ -247,7 +259,7 @@ struct store_receipt {
 	uint8_t bytes[RECEIPT_SIZE];
 	uint64_t received_ms;
 };
-/* At most RECEIPTS_PER_BOOT an admission: -ENOSPC. The same bytes again: 0. */
+/* At most RECEIPTS_PER_BOOT an admission: -ENOSPC. 1 where it is new, 0: the same bytes again. */
 #define RECEIPTS_PER_BOOT 4
 int store_receipt_insert(struct store *store, const struct store_receipt *receipt);
 typedef int (*store_receipt_each)(const struct store_receipt *receipt, void *userdata);
@@ -265,3 +277,15 @@ int store_signing_keys_set(struct store *store, const uint8_t set[static SIGNING
 /* Every set that was ever installed, the present one first. */
 typedef int (*store_signing_keys_each)(const uint8_t set[static SIGNING_KEYS_SIZE], void *userdata);
 int store_signing_keys_all(struct store *store, store_signing_keys_each each, void *userdata);
+
+/* --- the audit log: written through audit.h alone --- */
+/* Of what is written, committed or not. */
+int store_audit_head(struct store *store, struct audit_head *ret_head);
+/* CONTENT is one JSON object of N bytes, at most AUDIT_CONTENT_MAX. */
+int store_audit_append(struct store *store, struct audit_about about, const char *content,
+		       size_t n);
+typedef int (*store_audit_each)(const struct audit_record *record, void *userdata);
+/* At most MAX records from number FROM. WORKSPACE NULL: whole. Else the content of what neither
+ * WORKSPACE, nor the key that it is bound to, is about is withheld. */
+int store_audit(struct store *store, uint64_t from, unsigned max,
+		const struct store_workspace *workspace, store_audit_each each, void *userdata);

@@ -55,6 +55,7 @@ static void boot_from_row(sqlite3_stmt *row, struct store_boot *boot)
 		.fence_boot_ms = sql_column_int(row, 29),
 		.frozen = sql_column_int(row, 30) > 0,
 		.ending_ms = sql_column_int(row, 32),
+		.ended = sql_column_int(row, 35) != 0,
 	};
 	sql_column_blob(row, 0, boot->admission, sizeof(boot->admission));
 	sql_column_text(row, 3, boot->vm_name, sizeof(boot->vm_name));
@@ -66,6 +67,8 @@ static void boot_from_row(sqlite3_stmt *row, struct store_boot *boot)
 	sql_column_blob(row, 27, boot->admit_token, sizeof(boot->admit_token));
 	sql_column_blob(row, 28, boot->shred_token, sizeof(boot->shred_token));
 	sql_column_blob(row, 31, boot->ending, sizeof(boot->ending));
+	sql_column_text(row, 33, boot->encrypt_id, sizeof(boot->encrypt_id));
+	sql_column_text(row, 34, boot->decrypt_id, sizeof(boot->decrypt_id));
 }
 
 static int boot_one(struct store *store, enum store_statement which, const uint8_t *id, size_t n,
@@ -137,12 +140,14 @@ int store_boot_update(struct store *store, const struct store_boot *boot)
 	if (boot->ending_ms > 0)
 		sql_bind_blob(statement, 24, boot->ending, ENDING_SIZE);
 	sql_bind_int(statement, 25, boot->ending_ms);
+	sql_bind_int(statement, 26, boot->ended);
 	r = sql_write(store, statement);
 	return r == 0 ? -ENOENT : r < 0 ? r : 0;
 }
 
 int store_boot_set_pair(struct store *store, const uint8_t admission[static HASH_SIZE],
-			const uint8_t *blob, size_t n)
+			const uint8_t *blob, size_t n, const char *encrypt_id,
+			const char *decrypt_id)
 {
 	sqlite3_stmt *statement = sql_statement(store, SQL_BOOT_SET_PAIR);
 	int r;
@@ -151,6 +156,8 @@ int store_boot_set_pair(struct store *store, const uint8_t admission[static HASH
 		return -EIO;
 	sql_bind_blob(statement, 1, admission, HASH_SIZE);
 	sql_bind_blob(statement, 2, blob, n);
+	sql_bind_text(statement, 3, encrypt_id);
+	sql_bind_text(statement, 4, decrypt_id);
 	r = sql_write(store, statement);
 	return r == 0 ? -ENOENT : r < 0 ? r : 0;
 }
@@ -249,6 +256,30 @@ int store_boots_since(struct store *store, const char *workspace, uint64_t since
 	return boots_walk(store, statement, each, userdata);
 }
 
+int store_boots_to_end(struct store *store, uint64_t now_ms, unsigned max, store_boot_each each,
+		       void *userdata)
+{
+	sqlite3_stmt *statement = sql_statement(store, SQL_BOOTS_TO_END);
+
+	if (!statement)
+		return -EIO;
+	sql_bind_int(statement, 1, now_ms);
+	sql_bind_int(statement, 2, max);
+	return boots_walk(store, statement, each, userdata);
+}
+
+int store_boot_set_ended(struct store *store, const uint8_t admission[static HASH_SIZE])
+{
+	sqlite3_stmt *statement = sql_statement(store, SQL_BOOT_SET_ENDED);
+	int r;
+
+	if (!statement)
+		return -EIO;
+	sql_bind_blob(statement, 1, admission, HASH_SIZE);
+	r = sql_write(store, statement);
+	return r == 0 ? -ENOENT : r < 0 ? r : 0;
+}
+
 /* 1 where these bytes are stored already, 0 where they may be added, -ENOSPC. */
 static int receipt_room(struct store *store, const struct store_receipt *receipt)
 {
@@ -286,8 +317,7 @@ int store_receipt_insert(struct store *store, const struct store_receipt *receip
 	sql_bind_int(statement, 2, receipt->kind);
 	sql_bind_blob(statement, 3, receipt->bytes, RECEIPT_SIZE);
 	sql_bind_int(statement, 4, receipt->received_ms);
-	r = sql_write(store, statement);
-	return r < 0 ? r : 0;
+	return sql_write(store, statement);
 }
 
 int store_receipts(struct store *store, const uint8_t admission[static HASH_SIZE],

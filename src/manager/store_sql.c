@@ -26,8 +26,9 @@
 	"b.reason, b.confirmed, b.paired, b.was_admitted, b.unbounded, b.first_ms, b.last_ms, "    \
 	"b.granted_ms, b.lease_ms, b.fence_ms, b.number, b.challenge, b.issued_epoch, "            \
 	"b.issued_counter, b.passed, b.failed, b.pauses, b.keys_gone, b.token, b.admit_token, "    \
-	"b.shred_token, b.fence_boot_ms, w.shown_epoch, b.ending, b.ending_ms FROM boots b "       \
-	"JOIN vms v ON v.id = b.vm JOIN workspaces w ON w.id = b.workspace "
+	"b.shred_token, b.fence_boot_ms, w.shown_epoch, b.ending, b.ending_ms, b.encrypt_id, "     \
+	"b.decrypt_id, b.ended FROM boots b JOIN vms v ON v.id = b.vm "                            \
+	"JOIN workspaces w ON w.id = b.workspace "
 /* BOOT_WAITING, BOOT_HELD, BOOT_LIVE; BOOT_ENDING is 5. */
 #define CURRENT "state IN (1, 2, 4)"
 
@@ -106,10 +107,10 @@ const char *const store_sql[SQL__MAX] = {
 		"fence_ms = ?11, number = ?12, challenge = ?13, issued_epoch = ?14, "
 		"issued_counter = ?15, passed = ?16, failed = ?17, pauses = ?18, keys_gone = ?19, "
 		"token = ?20, admit_token = ?21, shred_token = ?22, fence_boot_ms = ?23, "
-		"ending = ?24, ending_ms = ?25 WHERE "
-		"admission = ?1",
+		"ending = ?24, ending_ms = ?25, ended = ?26 WHERE admission = ?1",
 	[SQL_BOOTS_FORGET_CLOCK] = "UPDATE boots SET fence_boot_ms = 0",
-	[SQL_BOOT_SET_PAIR] = "UPDATE boots SET pair = ?2 WHERE admission = ?1",
+	[SQL_BOOT_SET_PAIR] = "UPDATE boots SET pair = ?2, encrypt_id = ?3, decrypt_id = ?4 "
+			      "WHERE admission = ?1",
 	[SQL_BOOTS_END_OF_VM] = "UPDATE boots SET state = 5, reason = ?3 "
 				"WHERE vm = ?1 AND admission IS NOT ?2 AND " CURRENT,
 	[SQL_BOOTS_ENDED_OF_VM] = "UPDATE boots SET state = 5, reason = ?3 WHERE vm = ?1 AND "
@@ -134,6 +135,18 @@ const char *const store_sql[SQL__MAX] = {
 			       "WHERE admission = ?1",
 	[SQL_RECEIPTS] = "SELECT admission, kind, bytes, received_ms FROM receipts "
 			 "WHERE admission = ?1 ORDER BY rowid",
+	[SQL_BOOTS_TO_END] = BOOTS "WHERE b.ended = 0 AND b.fence_ms > 0 AND b.fence_ms < ?1 "
+				   "ORDER BY b.fence_ms LIMIT ?2",
+	[SQL_BOOT_SET_ENDED] = "UPDATE boots SET ended = 1 WHERE admission = ?1",
+	[SQL_AUDIT_HEAD] = "SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1",
+	[SQL_AUDIT_APPEND] = "INSERT INTO audit (number, workspace, key, content, hash) "
+			     "VALUES (?1, ?2, ?3, ?4, ?5)",
+	/* -1: AUDIT_PUBLIC. */
+	[SQL_AUDIT] =
+		"SELECT a.number, p.hash, a.hash, a.content, ?2 = 0 OR a.workspace IN (?2, -1) "
+		"OR (a.workspace = 0 AND a.key > 0 AND a.key = ?3) FROM audit a "
+		"LEFT JOIN audit p ON p.number = a.number - 1 WHERE a.number >= ?1 "
+		"ORDER BY a.number LIMIT ?4",
 };
 
 int sql_failed(struct store *store, const char *what)

@@ -65,6 +65,11 @@ enum store_statement {
 	SQL_RECEIPT_INSERT,
 	SQL_RECEIPTS_COUNT,
 	SQL_RECEIPTS,
+	SQL_BOOTS_TO_END,
+	SQL_BOOT_SET_ENDED,
+	SQL_AUDIT_HEAD,
+	SQL_AUDIT_APPEND,
+	SQL_AUDIT,
 	SQL__MAX
 };
 extern const char *const store_sql[SQL__MAX];
@@ -72,8 +77,9 @@ extern const char *const store_sql[SQL__MAX];
 struct store {
 	sqlite3 *db;
 	sqlite3_stmt *statements[SQL__MAX];
-	bool dirty; /* a transaction is open */
-	bool lost;  /* what was written in this turn was rolled back by an early commit */
+	bool dirty;  /* a transaction is open */
+	bool lost;   /* what was written in this turn was rolled back by an early commit */
+	bool spoilt; /* the turn must not be committed */
 	void (*opened)(void *userdata);
 	void *opened_userdata;
 	uint64_t epoch, adopted_epoch;

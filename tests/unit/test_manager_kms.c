@@ -209,6 +209,7 @@ static void test_envelope(void **state)
 {
 	struct envelope_kek kek, again, other;
 	uint8_t blob[KMS_BLOB_MAX];
+	struct envelope_requests requests = {0};
 	struct kms_outcome outcome;
 	size_t n;
 
@@ -229,14 +230,14 @@ static void test_envelope(void **state)
 	assert_int_equal(outcome.class, KMS_OK);
 	assert_memory_equal(kek.check, again.check, HASH_SIZE);
 	assert_memory_not_equal(kek.blob, again.blob, kek.size);
-	envelope_pair(&key, "w", "v", "00", blob, &n, &outcome);
+	envelope_pair(&key, "w", "v", "00", blob, &n, &requests, &outcome);
 	assert_int_equal(outcome.class, KMS_OK);
 	envelope_prove(&key, "main", &outcome);
 	assert_int_equal(outcome.class, KMS_OK);
 	assert_int_equal(keyfile_set_state(key.directory, "k", KEYFILE_DISABLED), 0);
 	envelope_unwrap(&key, "w", &kek, &outcome);
 	assert_int_equal(outcome.class, KMS_REVOKED_STATE);
-	envelope_pair(&key, "w", "v", "00", blob, &n, &outcome);
+	envelope_pair(&key, "w", "v", "00", blob, &n, &requests, &outcome);
 	assert_int_equal(outcome.class, KMS_REVOKED_STATE);
 	envelope_make(&key, "w", &key, &kek, &again, &outcome);
 	assert_int_equal(outcome.class, KMS_REVOKED_STATE);
