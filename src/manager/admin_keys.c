@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/parse.h"
 #include "manager/admin_routes.h"
 #include "manager/manager.h"
 #include "manager/store.h"
@@ -141,6 +142,14 @@ static int read_key(struct http_request *request, struct store_key *key)
 	return r;
 }
 
+static void created(int r, const char *message, void *userdata)
+{
+	struct http_request *request = userdata;
+
+	admin_about_key(request, request->parameters[0]);
+	admin_operation_done(r, message, request);
+}
+
 void admin_keys_create(struct http_request *request)
 {
 	struct store_key key = {0};
@@ -149,8 +158,8 @@ void admin_keys_create(struct http_request *request)
 	r = read_key(request, &key);
 	if (r < 0)
 		return;
-	r = operation_key_create(request->manager, &key, admin_operation_done,
-				 http_request_ref(request));
+	copy_text(request->parameters[0], sizeof(request->parameters[0]), key.name);
+	r = operation_key_create(request->manager, &key, created, http_request_ref(request));
 	admin_operation_begun(request, r, "key", key.name);
 }
 
@@ -160,6 +169,7 @@ void admin_keys_delete(struct http_request *request)
 	char message[128];
 	int r;
 
+	admin_about_key(request, name);
 	r = store_key_delete(request->manager->store, name);
 	snprintf(message, sizeof(message), "key %.63s: a workspace is bound to it", name);
 	if (r == -EBUSY)
@@ -175,6 +185,7 @@ void admin_keys_clear(struct http_request *request)
 	const char *name = request->parameters[0];
 	int r;
 
+	admin_about_key(request, name);
 	r = operation_key_clear(request->manager, name, admin_operation_done,
 				http_request_ref(request));
 	admin_operation_begun(request, r, "key", name);

@@ -8,6 +8,8 @@
 
 #include "base/cleanup.h"
 #include "core/message.h"
+#include "manager/manager.h"
+#include "manager/store.h"
 
 #define BODY_SMALL    4096
 #define RETRY_AFTER_S 5
@@ -40,10 +42,28 @@ const struct http_route admin_routes[] = {
 	{HTTP_POST, "/v1/signing-keys/new", ROLE_KEY_ADMINISTRATOR, 0, admin_signing_keys_new},
 	{HTTP_PUT, "/v1/signing-keys", ROLE_KEY_ADMINISTRATOR, BODY_SMALL, admin_signing_keys_install},
 	{HTTP_POST, "/v1/store/adopt", ROLE_KEY_ADMINISTRATOR, 0, admin_store_adopt},
+	{HTTP_GET, "/v1/audit", ROLE_ANY_ADMIN, 0, admin_audit_list},
+	{HTTP_GET, "/v1/audit/checkpoint", ROLE_ANY_ADMIN, 0, admin_audit_checkpoint},
 	{HTTP_GET, "/v1/metrics", ROLE_ANY_ADMIN, 0, admin_metrics},
 };
 /* clang-format on */
 const size_t admin_routes_n = ELEMENTSOF(admin_routes);
+
+void admin_about_key(struct http_request *request, const char *name)
+{
+	struct store_key key;
+
+	if (store_key_get(request->manager->store, name, &key) == 0)
+		request->about.key = key.id;
+}
+
+void admin_about_workspace(struct http_request *request, const char *name)
+{
+	struct store_workspace workspace;
+
+	if (store_workspace_get(request->manager->store, name, &workspace) == 0)
+		request->about.workspace = workspace.id;
+}
 
 int admin_read_body(struct http_request *request, const struct json_member *members, size_t n)
 {

@@ -42,6 +42,13 @@ void admin_signing_keys_new(struct http_request *request);
 void admin_signing_keys_install(struct http_request *request);
 void admin_store_adopt(struct http_request *request);
 
+void admin_audit_list(struct http_request *request);
+void admin_audit_checkpoint(struct http_request *request);
+
+/* For the record of REQUEST: it is about the key, the workspace of this name, where there is one. */
+void admin_about_key(struct http_request *request, const char *name);
+void admin_about_workspace(struct http_request *request, const char *name);
+
 /* The body through MEMBERS (json_read_object()); where it is refused, the request has been answered
  * with 400 and -EBADMSG is returned. */
 int admin_read_body(struct http_request *request, const struct json_member *members, size_t n);

@@ -73,8 +73,10 @@ void admin_signing_keys_new(struct http_request *request)
 	r = operation_signing_key_new(request->manager, public_key);
 	if (r < 0)
 		admin_reply_refused(request, r, "signing key", "new");
-	else
+	else {
+		request->details = key_json(public_key, "new");
 		http_reply_json(request, 200, key_json(public_key, "new"));
+	}
 }
 
 void admin_signing_keys_install(struct http_request *request)
@@ -112,6 +114,9 @@ void admin_store_adopt(struct http_request *request)
 
 	if (r < 0)
 		admin_reply_refused(request, r, "store", "adopt");
-	else
+	else {
+		request->details = json_pack("{s:I}", "epoch",
+					     (json_int_t)store_epoch(request->manager->store));
 		http_reply_empty(request, 204);
+	}
 }

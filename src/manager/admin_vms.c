@@ -85,6 +85,7 @@ void admin_vms_enrol(struct http_request *request)
 				 "VM %s/%s: member 'public_key' is no public key", workspace, vm);
 		return;
 	}
+	admin_about_workspace(request, workspace);
 	r = enrol(request->manager->store, workspace, vm, public_key, message);
 	if (r < 0)
 		admin_reply_message(request, r, message);
@@ -97,6 +98,7 @@ void admin_vms_remove(struct http_request *request)
 	char text[160];
 	int r;
 
+	admin_about_workspace(request, request->parameters[0]);
 	r = operation_vm_remove(request->manager, request->parameters[0], request->parameters[1]);
 	if (r < 0)
 		admin_reply_refused(request, r, "VM", vm_text(request, text));
@@ -109,20 +111,24 @@ void admin_vms_shred(struct http_request *request)
 	char text[160];
 	int r;
 
+	admin_about_workspace(request, request->parameters[0]);
 	r = operation_vm_shred(request->manager, request->parameters[0], request->parameters[1]);
 	if (r < 0)
 		admin_reply_refused(request, r, "VM", vm_text(request, text));
 	else if (r == 0)
 		http_reply_error(request, 409, "no-boot", "VM %s: no boot of it is running",
 				 vm_text(request, text));
-	else
+	else {
+		request->details = json_pack("{s:i}", "boots", r);
 		http_reply_empty(request, 204);
+	}
 }
 
 void admin_boots_confirm(struct http_request *request)
 {
 	const char *text = request->parameters[0];
 	uint8_t admission[HASH_SIZE];
+	struct store_boot boot;
 	int r;
 
 	if (hex_decode(text, strlen(text), admission, sizeof(admission)) < 0) {
@@ -130,6 +136,8 @@ void admin_boots_confirm(struct http_request *request)
 				 2 * HASH_SIZE);
 		return;
 	}
+	if (store_boot_get(request->manager->store, admission, &boot) == 0)
+		request->about.workspace = boot.workspace;
 	r = operation_boot_confirm(request->manager, admission);
 	if (r == -EINVAL)
 		http_reply_error(request, 409, "not-held", "boot %s: it waits for nobody", text);

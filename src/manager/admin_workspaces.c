@@ -73,13 +73,12 @@ void admin_workspaces_create(struct http_request *request)
 	const struct json_member members[] = {
 		{"name", JSON_MEMBER_NAME, name, sizeof(name)},
 	};
-	int64_t id;
 	int r;
 
 	r = admin_read_body(request, members, ELEMENTSOF(members));
 	if (r < 0)
 		return;
-	r = store_workspace_insert(request->manager->store, name, &id);
+	r = store_workspace_insert(request->manager->store, name, &request->about.workspace);
 	if (r < 0)
 		admin_reply_refused(request, r, "workspace", name);
 	else
@@ -94,6 +93,7 @@ void admin_workspaces_delete(struct http_request *request)
 	char message[192];
 	int r;
 
+	admin_about_workspace(request, name);
 	r = store_workspace_get(store, name, &workspace);
 	if (r == 0)
 		r = store_workspace_delete(store, name);
@@ -122,6 +122,8 @@ void admin_workspaces_bind(struct http_request *request)
 	r = admin_read_body(request, members, ELEMENTSOF(members));
 	if (r < 0)
 		return;
+	admin_about_workspace(request, name);
+	admin_about_key(request, key);
 	r = operation_workspace_bind(request->manager, name, key, admin_operation_done,
 				     http_request_ref(request));
 	admin_operation_begun(request, r, "workspace", name);

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "core/limits.h"
+#include "manager/audit_chain.h"
 
 struct manager;
 
@@ -34,7 +35,8 @@ struct http_request {
 	struct manager *manager;
 	unsigned role; /* one bit of enum http_role */
 	char peer[64]; /* CN of the administrator's certificate; "" on the other listeners */
-	uint8_t client_key[HASH_SIZE]; /* third listener: SHA-256 of the client's public key */
+	uint8_t client_key[HASH_SIZE];	/* third listener: SHA-256 of the client's public key */
+	uint8_t certificate[HASH_SIZE]; /* SHA-256 of the administrator's certificate */
 	enum http_method method;
 	char path[HTTP_PATH_SIZE]; /* without the query */
 	const char *query; /* what follows '?', inside path's buffer; "" where there is none */
@@ -47,6 +49,11 @@ struct http_request {
 	 * reply. Replying after that is harmless. */
 	void (*on_gone)(struct http_request *request);
 	void *userdata; /* the handler's own */
+
+	/* For the record of an administrator's request: whom it is about, and what came of it beside
+	 * the status (NULL: nothing; the request's). */
+	struct audit_about about;
+	json_t *details;
 };
 
 /* Answers REQUEST by one http_reply_x() call, or takes a reference with http_request_ref() and

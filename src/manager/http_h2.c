@@ -30,6 +30,7 @@ static int on_begin_headers(nghttp2_session *h2, const nghttp2_frame *frame, voi
 	stream->request.query = "";
 	memcpy(stream->request.peer, session->peer, sizeof(session->peer));
 	memcpy(stream->request.client_key, session->client_key, HASH_SIZE);
+	memcpy(stream->request.certificate, session->certificate, sizeof(session->certificate));
 	stream->session = session;
 	stream->id = frame->hd.stream_id;
 	stream->references = 1;

@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "manager/audit.h"
 #include "manager/http_server.h"
 #include "manager/manager.h"
 
@@ -27,8 +28,17 @@ static struct http_reply *reply_new(unsigned status, const char *content_type, c
 	return reply;
 }
 
-/* REPLY NULL (out of memory): the peer sees the stream reset. */
-static void finish(struct http_request *request, struct http_reply *reply)
+/* What administrators change, or try to, is on record with their name. */
+static void record(const struct http_stream *stream, const char *message)
+{
+	const struct http_request *request = &stream->request;
+
+	if ((request->role & ROLE_ANY_ADMIN) && request->method != HTTP_GET && stream->route)
+		audit_add_request(request, stream->reply ? stream->reply->status : 500, message);
+}
+
+/* REPLY NULL (out of memory): the peer sees the stream reset. MESSAGE: of a refusal; NULL. */
+static void finish(struct http_request *request, struct http_reply *reply, const char *message)
 {
 	struct http_stream *stream = http_stream_of(request);
 	struct manager *manager = request->manager;
@@ -38,6 +48,7 @@ static void finish(struct http_request *request, struct http_reply *reply)
 		return;
 	}
 	stream->reply = reply;
+	record(stream, message);
 	stream->complete = true;
 	if (!stream->session)
 		return;
@@ -51,12 +62,12 @@ static void finish(struct http_request *request, struct http_reply *reply)
 void http_reply_bytes(struct http_request *request, unsigned status, const char *content_type,
 		      const void *bytes, size_t n)
 {
-	finish(request, reply_new(status, content_type, bytes, n));
+	finish(request, reply_new(status, content_type, bytes, n), NULL);
 }
 
 void http_reply_empty(struct http_request *request, unsigned status)
 {
-	finish(request, reply_new(status, NULL, NULL, 0));
+	finish(request, reply_new(status, NULL, NULL, 0), NULL);
 }
 
 /* Keys of storage nodes pass through replies. */
@@ -90,7 +101,7 @@ void http_reply_json(struct http_request *request, unsigned status, json_t *valu
 {
 	struct http_reply *reply = reply_json(status, value);
 
-	finish(request, reply ? reply : reply_error(500, "internal", "out of memory"));
+	finish(request, reply ? reply : reply_error(500, "internal", "out of memory"), NULL);
 }
 
 void http_reply_error(struct http_request *request, unsigned status, const char *code,
@@ -102,7 +113,7 @@ void http_reply_error(struct http_request *request, unsigned status, const char 
 	va_start(list, format);
 	vsnprintf(message, sizeof(message), format, list);
 	va_end(list);
-	finish(request, reply_error(status, code, message));
+	finish(request, reply_error(status, code, message), message);
 }
 
 void http_reply_retry(struct http_request *request, unsigned status, unsigned after_s,
@@ -119,7 +130,7 @@ void http_reply_retry(struct http_request *request, unsigned status, unsigned af
 	if (reply)
 		snprintf(reply->retry_after, sizeof(reply->retry_after), "%u",
 			 after_s > 0 ? after_s : 1);
-	finish(request, reply);
+	finish(request, reply, message);
 }
 
 /* What was promised inside a transaction that failed must not be said. */
@@ -129,17 +140,6 @@ static void take_back(struct http_stream *stream)
 	stream->reply = reply_error(503, "store", "the store cannot commit");
 	if (stream->reply)
 		snprintf(stream->reply->retry_after, sizeof(stream->reply->retry_after), "5");
-}
-
-/* What administrators change, or try to, is on record with their name. */
-static void note(const struct http_stream *stream)
-{
-	const struct http_request *request = &stream->request;
-
-	if (!(request->role & ROLE_ANY_ADMIN) || request->method == HTTP_GET || stream->bad)
-		return;
-	log_notice("%s: %s %s: %u", request->peer, http_method_name(request->method), request->path,
-		   stream->reply ? stream->reply->status : 500);
 }
 
 void http_send_finished(struct manager *manager, int r)
@@ -153,7 +153,6 @@ void http_send_finished(struct manager *manager, int r)
 
 		if (r < 0)
 			take_back(stream);
-		note(stream);
 		if (stream->session)
 			http_session_reply(stream->session, stream);
 		http_request_unref(&stream->request);

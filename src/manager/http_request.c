@@ -37,6 +37,7 @@ struct http_request *http_request_unref(struct http_request *request)
 		bytes_wipe(stream->buffer, request->body_size);
 	free(stream->buffer);
 	http_reply_free(stream->reply);
+	json_decref(request->details);
 	free(stream);
 	return NULL;
 }
@@ -139,12 +140,10 @@ void http_stream_route(struct http_stream *stream, const struct http_route *rout
 		other_method = true;
 		if (routes[i].method != request->method)
 			continue;
-		if (!(routes[i].roles & request->role)) {
+		stream->route = &routes[i];
+		if (!(routes[i].roles & request->role))
 			http_reply_error(request, 403, "forbidden", "%s %s: not for this role",
 					 method_names[request->method], routes[i].pattern);
-			return;
-		}
-		stream->route = &routes[i];
 		return;
 	}
 	if (other_method)

@@ -83,6 +83,8 @@ static int set_peer(struct http_session *session)
 	}
 	X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, session->peer,
 				  sizeof(session->peer));
+	if (X509_digest(certificate, EVP_sha256(), session->certificate, NULL) != 1)
+		return -EIO;
 	return 0;
 }
 

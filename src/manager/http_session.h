@@ -16,6 +16,7 @@ struct http_session {
 	unsigned role;
 	char peer[64];
 	uint8_t client_key[HASH_SIZE];
+	uint8_t certificate[HASH_SIZE];
 	/* CLOCK_BOOTTIME, ms; 0: not so */
 	uint64_t accepted_ms, received_ms, stalled_ms, ping_ms, idle_ms;
 	const uint8_t *out; /* nghttp2's; not yet written */

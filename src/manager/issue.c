@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "manager/audit.h"
 #include "manager/leases.h"
 #include "manager/metrics.h"
 #include "manager/prober.h"
@@ -59,9 +60,23 @@ static int supersede(struct manager *manager, const struct store_boot *boot)
 	n = store_boots_end_of_vm(manager->store, boot->vm, boot->admission, REASON_SUPERSEDED);
 	if (n <= 0)
 		return n;
+	audit_add_boot(manager->store, boot, "superseded", json_pack("{s:i}", "boots", n));
 	log_notice("%s/%s: a new boot superseded %d", boot->workspace_name, boot->vm_name, n);
 	metrics_count(manager, METRIC_SUPERSEDED);
 	return 0;
+}
+
+/* The request ids are where the customer's own log has the two lines of this admission. */
+static void record_admission(struct store *store, const struct store_boot *boot,
+			     const struct token *token)
+{
+	audit_add_boot(store, boot, "admitted",
+		       json_pack("{s:I, s:I, s:I, s:s, s:{s:s, s:s}}", "epoch",
+				 (json_int_t)token->sequence.epoch, "counter",
+				 (json_int_t)token->sequence.counter, "ttl_ms",
+				 (json_int_t)token->ttl_ms, "expiry",
+				 token->expiry == EXPIRY_WARN ? "warn" : "shred", "kms_requests",
+				 "encrypt", boot->encrypt_id, "decrypt", boot->decrypt_id));
 }
 
 int issue_lease(struct manager *manager, struct ask *ask, const struct engine_decision *decision)
@@ -87,12 +102,15 @@ int issue_lease(struct manager *manager, struct ask *ask, const struct engine_de
 		return r;
 	engine_granted(boot, &ask->facts, decision, token.sequence, bytes, ask->now);
 	boot->last_ms = ask->now.real_ms;
+	boot->ended = false;
 	r = store_savepoint(manager->store);
 	if (r < 0)
 		return r;
 	r = store_boot_update(manager->store, boot);
-	if (r == 0 && first)
+	if (r == 0 && first) {
+		record_admission(manager->store, boot, &token);
 		r = supersede(manager, boot);
+	}
 	r = store_settle(manager->store, r);
 	if (r < 0)
 		return r;
@@ -108,6 +126,7 @@ int issue_lease(struct manager *manager, struct ask *ask, const struct engine_de
 int issue_shred(struct manager *manager, struct ask *ask, const struct engine_decision *decision)
 {
 	struct store_boot *boot = ask->boot;
+	bool first = bytes_are_zero(boot->shred_token, TOKEN_SIZE);
 	struct token token = {
 		.verdict = VERDICT_SHRED,
 		.reason = decision->reason,
@@ -116,7 +135,7 @@ int issue_shred(struct manager *manager, struct ask *ask, const struct engine_de
 	};
 	int r;
 
-	if (bytes_are_zero(boot->shred_token, TOKEN_SIZE) ||
+	if (first ||
 	    (boot->state != BOOT_OFF && !signing_counts(manager->signing, boot->shred_token))) {
 		token.sequence = signing_next(manager->signing);
 		memcpy(token.admission, boot->admission, HASH_SIZE);
@@ -136,6 +155,9 @@ int issue_shred(struct manager *manager, struct ask *ask, const struct engine_de
 	r = store_boot_update(manager->store, boot);
 	if (r < 0)
 		return r;
+	if (first)
+		audit_add_boot(manager->store, boot, "verdict-shred",
+			       json_pack("{s:s}", "reason", reason_name(boot->reason)));
 	issue_again(ask->http, boot->shred_token);
 	return 0;
 }
@@ -166,6 +188,9 @@ void issue_nothing(struct manager *manager, const struct ask *ask)
 	if (sequence_compare(shown, ask->workspace.rolled_back) > 0 &&
 	    store_workspace_set_rolled_back(manager->store, ask->workspace.id, shown) == 0 &&
 	    !ask->facts.frozen) {
+		audit_add_boot(manager->store, ask->boot, "rolled-back",
+			       json_pack("{s:I, s:I}", "shown_epoch", (json_int_t)shown.epoch,
+					 "shown_counter", (json_int_t)shown.counter));
 		metrics_count(manager, METRIC_ROLLBACKS);
 		log_error(
 			"workspace %s: %s shows a token that this store never issued: it is older "

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "manager/audit.h"
 #include "manager/issue.h"
 #include "manager/metrics.h"
 #include "manager/pairing.h"
@@ -155,6 +156,7 @@ static void carry_out(struct leases *leases, struct ask *ask,
 	case ENGINE_SHRED:
 		if (decision->reason == REASON_CLONE && ask->boot->state != BOOT_ENDING) {
 			metrics_count(leases->manager, METRIC_CLONES);
+			audit_add_boot(leases->manager->store, ask->boot, "clone", json_object());
 			log_warning("%s/%s: two holders of one boot", ask->boot->workspace_name,
 				    ask->boot->vm_name);
 		}

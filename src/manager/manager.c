@@ -17,6 +17,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "manager/audit.h"
 #include "manager/deks.h"
 #include "manager/http_server.h"
 #include "manager/leases.h"
@@ -44,6 +45,8 @@ static void turn(struct manager *manager)
 	if (dirty)
 		metrics_count(manager, r < 0 ? METRIC_COMMITS_FAILED : METRIC_COMMITS);
 	http_send_finished(manager, r);
+	if (dirty && r == 0 && manager->audit)
+		audit_log_committed(manager->audit);
 }
 
 static int on_turn(sd_event_source *source, void *userdata)
@@ -143,6 +146,8 @@ static int add_parts(struct manager *manager, const struct manager_options *opti
 	if (r == 0)
 		r = prober_new(manager, &manager->prober);
 	if (r == 0)
+		r = audit_log_new(manager, &manager->audit);
+	if (r == 0)
 		r = keks_new(manager, &manager->keks);
 	return r < 0 ? r : deks_new(manager, &manager->deks);
 }
@@ -237,6 +242,7 @@ struct manager *manager_free(struct manager *manager)
 	deks_free(manager->deks);
 	keks_free(manager->keks);
 	prober_free(manager->prober);
+	audit_log_free(manager->audit);
 	leases_free(manager->leases);
 	signing_free(manager->signing);
 	store_free(manager->store);

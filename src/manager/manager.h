@@ -18,6 +18,7 @@
 #include "manager/kms/kms.h"
 #include "manager/store.h"
 
+struct audit_log;
 struct http_server;
 struct http_stream;
 struct leases;
@@ -50,6 +51,7 @@ struct manager {
 	struct keks *keks;
 	struct deks *deks;
 	struct metrics *metrics;
+	struct audit_log *audit;
 	struct http_server *servers[LISTENER__MAX]; /* NULL: not asked for */
 	sd_event_source *turn;			    /* commits, then lets the replies go */
 	uint64_t turn_ms;	      /* since when it is due; CLOCK_BOOTTIME, 0: it is not */

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "manager/audit.h"
 #include "manager/deks.h"
 #include "manager/envelope.h"
 #include "manager/leases.h"
@@ -86,9 +87,10 @@ static void run_probe(struct kms_job *base)
 {
 	struct probe_job *job = (struct probe_job *)base;
 	struct prober_answer *answer = &job->answer;
+	struct engine_time now = leases_time();
 
-	answer->start_ms = now_ms();
-	answer->start_real_ms = clock_realtime_s() * 1000;
+	answer->start_ms = now.boot_ms;
+	answer->start_real_ms = now.real_ms;
 	envelope_unwrap(&job->kms, job->workspace_name, &job->kek, &answer->outcome);
 	if (answer->outcome.class != KMS_REVOKED_STATE)
 		return;
@@ -106,9 +108,28 @@ static void free_job(struct kms_job *base)
 
 /* --- what an answer means --- */
 
-static void record_revocation(struct prober *prober, const struct store_key *key, const char *code)
+/* The evidence: what the KMS said, when it was asked, and when it last said otherwise. */
+static json_t *evidence_json(const struct probe *probe, const struct store_key *key,
+			     const struct prober_answer *answer, int n_boots)
 {
-	struct manager *manager = prober->manager;
+	const struct kms_outcome *description = &answer->description;
+
+	return json_pack(
+		"{s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:I, s:I, s:i}", "key", key->name,
+		"provider", key->kms.provider, "key_id", key->kms.key_id, "class",
+		kms_class_name(answer->outcome.class), "code", answer->outcome.code, "asked_ms",
+		(json_int_t)answer->start_real_ms, "described",
+		answer->described ? kms_class_name(description->class) : "not asked",
+		"described_code", answer->described ? description->code : "", "refused_for_ms",
+		(json_int_t)(probe->refused_ms > 0 ? answer->start_ms - probe->refused_ms : 0),
+		"last_evidence_ms", (json_int_t)probe->evidence_real_ms, "boots", n_boots);
+}
+
+static void record_revocation(const struct probe *probe, const struct store_key *key,
+			      const struct prober_answer *answer)
+{
+	struct manager *manager = probe->prober->manager;
+	const char *code = answer->outcome.code;
 	int n;
 
 	n = store_savepoint(manager->store);
@@ -117,6 +138,9 @@ static void record_revocation(struct prober *prober, const struct store_key *key
 	n = store_key_set_revoked(manager->store, key->id, clock_realtime_s() * 1000, code);
 	if (n == 0)
 		n = store_boots_end_of_key(manager->store, key->id, REASON_REVOKED);
+	if (n >= 0)
+		audit_add(manager->store, (struct audit_about){.key = key->id}, "revoked",
+			  evidence_json(probe, key, answer, n));
 	n = store_settle(manager->store, n);
 	if (n < 0) {
 		log_errno(n, "key %s: cannot record the revocation", key->name);
@@ -136,13 +160,13 @@ static void judge_refusal(struct probe *probe, const struct store_key *key,
 	if (answer->outcome.class == KMS_REVOKED_STATE &&
 	    !(answer->described && answer->description.class == KMS_REVOKED_ACCESS)) {
 		if (answer->described && answer->description.class == KMS_REVOKED_STATE)
-			record_revocation(probe->prober, key, answer->outcome.code);
+			record_revocation(probe, key, answer);
 		return;
 	}
 	if (probe->refused_ms == 0)
 		probe->refused_ms = answer->start_ms;
 	else if (answer->start_ms - probe->refused_ms >= CONFIRM_MS && key->kms.proven)
-		record_revocation(probe->prober, key, answer->outcome.code);
+		record_revocation(probe, key, answer);
 }
 
 static bool is_refusal(enum kms_class class)

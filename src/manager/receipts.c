@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/log.h"
 #include "keys/sign.h"
 #include "manager/admin_receipt.h"
+#include "manager/audit.h"
 #include "manager/leases.h"
 #include "manager/metrics.h"
 #include "manager/routes_vm.h"
@@ -39,6 +41,21 @@ static bool receipt_verified(struct http_request *http, struct store_boot *boot,
 	return leases_may_request(http->manager->leases, http, boot->vm);
 }
 
+static void record(struct store *store, const struct store_boot *boot,
+		   const struct receipt *receipt, const struct store_receipt *row, bool keys_gone)
+{
+	char hex[2 * HASH_SIZE + 1] = "";
+	uint8_t hash[HASH_SIZE];
+
+	if (sha256(row->bytes, sizeof(row->bytes), hash) == 0)
+		hex_encode(hash, sizeof(hash), hex);
+	audit_add_boot(store, boot, "receipt",
+		       json_pack("{s:s, s:s, s:b, s:s}", "kind",
+				 receipt->kind == RECEIPT_CLOSING ? "closing" : "keys", "reason",
+				 reason_name(receipt->reason), "keys_gone", keys_gone, "sha256",
+				 hex));
+}
+
 /* With its receipt a boot has ended, whatever the manager thought of it. */
 static int receipt_store(struct http_request *http, struct store_boot *boot,
 			 const struct receipt *receipt, bool keys_gone)
@@ -55,6 +72,8 @@ static int receipt_store(struct http_request *http, struct store_boot *boot,
 	r = store_receipt_insert(store, &row);
 	if (r < 0)
 		return r;
+	if (r > 0)
+		record(store, boot, receipt, &row, keys_gone);
 	if (boot->state != BOOT_ENDING && boot->state != BOOT_OFF)
 		boot->reason = receipt->reason;
 	boot->state = BOOT_OFF;

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "keys/sign.h"
+#include "manager/audit.h"
 #include "manager/leases.h"
 #include "manager/metrics.h"
 #include "manager/prober.h"
@@ -108,6 +109,9 @@ static int boot_store(struct http_request *http, const struct boot_body *body,
 	r = store_boot_insert(store, boot);
 	if (r < 0)
 		return r;
+	audit_add_boot(store, boot, boot->state == BOOT_REFUSED ? "boot-refused" : "boot-reported",
+		       json_pack("{s:s, s:s, s:b}", "version", body->report.version, "failure",
+				 body->report.failure, "held", boot->state == BOOT_HELD));
 	if (boot->state == BOOT_REFUSED)
 		log_warning("%s/%s: booted with a failure: %s", boot->workspace_name, boot->vm_name,
 			    body->report.failure);
@@ -138,6 +142,12 @@ static bool boot_find(struct http_request *http, const struct boot_body *body,
 	case ENGINE_REPORT_KNOWN:
 		return true;
 	case ENGINE_REPORT_TAKEN:
+		if (!leases_may_report(manager->leases, http, body->vm.id, body->vm.workspace))
+			return false;
+		audit_add(manager->store, (struct audit_about){.workspace = body->vm.workspace},
+			  "boot-refused",
+			  json_pack("{s:s, s:s, s:s}", "workspace", body->vm.workspace_name, "vm",
+				    body->vm.name, "failure", "the boot id is used already"));
 		log_warning("%s/%s: reports a boot id that is used already",
 			    body->vm.workspace_name, body->vm.name);
 		http_reply_error(http, 409, "boot-id", "the boot id is used already");

@@ -15,6 +15,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "keys/sign.h"
+#include "manager/audit.h"
 #include "manager/manager.h"
 
 struct pair {
@@ -142,6 +143,24 @@ static int promote(struct signing *signing)
 	return directory_sync(to);
 }
 
+/* Stores SET, decoded as KEYS. The record holds it whole: with it and the root key's public half
+ * checkpoints of the log are verified. */
+static int store_set(struct store *store, const struct signing_keys *keys,
+		     const uint8_t set[static SIGNING_KEYS_SIZE])
+{
+	char hex[2 * SIGNING_KEYS_SIZE + 1];
+	int r;
+
+	r = store_signing_keys_set(store, set);
+	if (r < 0)
+		return r;
+	hex_encode(set, SIGNING_KEYS_SIZE, hex);
+	audit_add(
+		store, (struct audit_about){.workspace = AUDIT_PUBLIC}, "signing-keys",
+		json_pack("{s:I, s:s}", "epoch", (json_int_t)keys->epoch, AUDIT_SIGNING_KEYS, hex));
+	return 0;
+}
+
 /* --- the first start --- */
 
 static int root_pair(struct signing *signing, struct pair *root)
@@ -185,7 +204,7 @@ static int first_set(struct signing *signing)
 	if (r == 0)
 		r = store_root_public_set(signing->store, signing->root_public);
 	if (r == 0)
-		r = store_signing_keys_set(signing->store, signing->set);
+		r = store_set(signing->store, &set, signing->set);
 	return r < 0 ? r : store_commit(signing->store);
 }
 
@@ -286,6 +305,12 @@ int signing_token(const struct signing *signing, struct token *token,
 	return token_sign(signing->active.key, token, ret_bytes);
 }
 
+int signing_checkpoint(const struct signing *signing, struct audit_checkpoint *checkpoint,
+		       uint8_t ret_bytes[static AUDIT_CHECKPOINT_SIZE])
+{
+	return audit_checkpoint_sign(signing->active.key, checkpoint, ret_bytes);
+}
+
 bool signing_counts(const struct signing *signing, const uint8_t bytes[static TOKEN_SIZE])
 {
 	struct signing_keys set;
@@ -339,7 +364,7 @@ int operation_signing_keys_install(struct manager *manager,
 		return -ESTALE;
 	if (!set_has(&new, &signing->active) && !set_has(&new, &signing->next))
 		return -ENOKEY;
-	r = store_signing_keys_set(signing->store, set);
+	r = store_set(signing->store, &new, set);
 	/* The key file is renamed only after the set that names the new key is safe. */
 	if (r == 0)
 		r = store_commit_early(signing->store);

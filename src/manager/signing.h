@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "core/message.h"
+#include "manager/audit_checkpoint.h"
 #include "manager/store.h"
 
 struct signing;
@@ -21,6 +22,10 @@ struct sequence signing_next(struct signing *signing);
 /* Signs with the active key; fills key id and issued_at. */
 int signing_token(const struct signing *signing, struct token *token,
 		  uint8_t ret_bytes[static TOKEN_SIZE]);
+
+/* Signs with the active key; fills key id. */
+int signing_checkpoint(const struct signing *signing, struct audit_checkpoint *checkpoint,
+		       uint8_t ret_bytes[static AUDIT_CHECKPOINT_SIZE]);
 
 /* Whether the key that signed TOKEN, one of ours, is still in the installed set. */
 bool signing_counts(const struct signing *signing, const uint8_t token[static TOKEN_SIZE]);

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "manager/audit.h"
 #include "manager/store_sql.h"
 
 /* What makes version N + 1 of version N. */
@@ -297,6 +298,10 @@ static int raise_epoch(struct store *store)
 	r = setting_set_int(store, "epoch", store->epoch);
 	if (r == 0)
 		r = note_machine_boot(store);
+	if (r == 0)
+		audit_add(store, (struct audit_about){0}, "started",
+			  json_pack("{s:I, s:s}", "epoch", (json_int_t)store->epoch, "version",
+				    EMBERLOCK_VERSION));
 	return r < 0 ? r : store_commit(store);
 }
 

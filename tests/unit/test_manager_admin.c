@@ -43,6 +43,8 @@ static const struct {
 	{"POST", "/v1/signing-keys/new", "", ROLE_KEY_ADMINISTRATOR},
 	{"PUT", "/v1/signing-keys", "{}", ROLE_KEY_ADMINISTRATOR},
 	{"POST", "/v1/store/adopt", "", ROLE_KEY_ADMINISTRATOR},
+	{"GET", "/v1/audit", NULL, ROLE_ANY_ADMIN},
+	{"GET", "/v1/audit/checkpoint", NULL, ROLE_ANY_ADMIN},
 	{"GET", "/v1/metrics", NULL, ROLE_ANY_ADMIN},
 };
 

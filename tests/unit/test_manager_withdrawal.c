@@ -4,6 +4,8 @@
 #include "manager_world.h"
 #include "standin.h"
 
+#include <sqlite3.h>
+
 #define AWS_KEY	   "arn:aws:kms:eu-central-1:111122223333:key/0d990263-018e-4e65-a703-eff731de951e"
 #define AWS_ROLE   "arn:aws:iam::111122223333:role/customer"
 #define AZURE_KEY  "https://emberlock.vault.azure.net/keys/k"
@@ -92,6 +94,38 @@ static void await_key(const char *name, const char *member, const char *expected
 	assert_true(key_is(name, member, expected));
 }
 
+/* The admission's record names both requests, where the cloud does. */
+static void assert_requests(const struct cloud *cloud)
+{
+	size_t expected = strcmp(cloud->provider, "google") == 0 ? 0 : 36;
+	const char *encrypt, *decrypt;
+	sqlite3_stmt *statement;
+	char path[96];
+	json_t *record;
+	sqlite3 *db;
+
+	snprintf(path, sizeof(path), "%s/manager.db", state_dir);
+	assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(db,
+					    "SELECT content FROM audit WHERE "
+					    "content ->> 'event' = 'admitted' AND "
+					    "content ->> 'workspace' = ?1",
+					    -1, &statement, NULL),
+			 SQLITE_OK);
+	sqlite3_bind_text(statement, 1, cloud->name, -1, SQLITE_STATIC);
+	assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+	record = json_loads((const char *)sqlite3_column_text(statement, 0), 0, NULL);
+	assert_int_equal(json_unpack(record, "{s:{s:s, s:s}}", "kms_requests", "encrypt", &encrypt,
+				     "decrypt", &decrypt),
+			 0);
+	assert_int_equal(strlen(encrypt), expected);
+	assert_int_equal(strlen(decrypt), expected);
+	assert_true(expected == 0 || strcmp(encrypt, decrypt) != 0);
+	json_decref(record);
+	sqlite3_finalize(statement);
+	sqlite3_close(db);
+}
+
 static void test_admitted(void **state)
 {
 	for (size_t i = 0; i < N_CLOUDS; i++) {
@@ -107,6 +141,7 @@ static void test_admitted(void **state)
 		assert_true(key_is(cloud->name, "state", "healthy"));
 		assert_true(key_is(cloud->name, "class", "ok"));
 		assert_true(key_is(cloud->name, "follow", "go on"));
+		assert_requests(cloud);
 	}
 }
 
