@@ -49,6 +49,7 @@ extern const struct admin_command admin_vm_commands[];
 extern const struct admin_command admin_storage_commands[];
 extern const struct admin_command admin_receipt_commands[];
 extern const struct admin_command admin_signing_commands[];
+extern const struct admin_command admin_audit_commands[];
 extern const struct admin_command admin_file_kms_commands[];
 
 /* The value of option NAME of the command's table: NULL where it was not given. */
@@ -64,6 +65,10 @@ int admin_refuse(int r, const char *format, ...) __attribute__((format(printf, 2
  * -EREMOTEIO for the rest. */
 int admin_http(const struct admin_call *call, const char *method, const char *path,
 	       const json_t *body, json_t **ret_answer);
+
+/* GET, and the answer as it is, N bytes without NUL; NULL where it has none. The caller's. */
+int admin_http_text(const struct admin_call *call, const char *path, char **ret_text,
+		    size_t *ret_n);
 
 /* Fills FORMAT, where each %s is a name that is checked first; refuses others by WHAT. */
 int admin_path(char path[static 256], const char *prefix, const char *what, const char *name,

@@ -20,6 +20,7 @@
 struct answer {
 	char *bytes;
 	size_t n;
+	bool is_json;
 };
 
 static void answer_done(struct answer *answer)
@@ -126,7 +127,7 @@ static int refused_by_manager(long status, const json_t *answer)
 			    message ? message : "it does not say why");
 }
 
-static int judge_answer(CURL *curl, const struct answer *answer, json_t **ret_answer)
+static int judge_answer(CURL *curl, struct answer *answer)
 {
 	_cleanup_(free_json) json_t *json = NULL;
 	const char *type = NULL;
@@ -134,23 +135,19 @@ static int judge_answer(CURL *curl, const struct answer *answer, json_t **ret_an
 
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &type);
-	if (answer->n && type && strcmp(type, "application/json") == 0)
+	answer->is_json = type && strcmp(type, "application/json") == 0;
+	if (status >= 200 && status <= 299)
+		return 0;
+	if (answer->n && answer->is_json)
 		json = json_loadb(answer->bytes, answer->n, JSON_REJECT_DUPLICATES, NULL);
-	if (status < 200 || status > 299)
-		return refused_by_manager(status, json);
-	if (answer->n && !json)
-		return admin_refuse(-EBADMSG, "the manager's answer is not JSON");
-	if (ret_answer)
-		*ret_answer = TAKE_PTR(json);
-	return 0;
+	return refused_by_manager(status, json);
 }
 
-int admin_http(const struct admin_call *call, const char *method, const char *path,
-	       const json_t *body, json_t **ret_answer)
+static int perform(const struct admin_call *call, const char *method, const char *path,
+		   const json_t *body, struct answer *answer)
 {
 	_cleanup_(free_curl) CURL *curl = curl_easy_init();
 	_cleanup_(free_headers) struct curl_slist *headers = NULL;
-	_cleanup_(answer_done) struct answer answer = {0};
 	_cleanup_free_ char *text = NULL;
 	char url[URL_MAX + 256], error[CURL_ERROR_SIZE] = "";
 	CURLcode code;
@@ -162,7 +159,7 @@ int admin_http(const struct admin_call *call, const char *method, const char *pa
 	if (r < 0)
 		return r;
 	strcat(url, path);
-	set_options(curl, method, error, &answer);
+	set_options(curl, method, error, answer);
 	if (body) {
 		text = json_dumps(body, JSON_COMPACT);
 		headers = curl_slist_append(NULL, "Content-Type: application/json");
@@ -179,5 +176,37 @@ int admin_http(const struct admin_call *call, const char *method, const char *pa
 	if (code != CURLE_OK)
 		return admin_refuse(-ECOMM, "%s: %s", url,
 				    *error ? error : curl_easy_strerror(code));
-	return judge_answer(curl, &answer, ret_answer);
+	return judge_answer(curl, answer);
+}
+
+int admin_http(const struct admin_call *call, const char *method, const char *path,
+	       const json_t *body, json_t **ret_answer)
+{
+	_cleanup_(answer_done) struct answer answer = {0};
+	_cleanup_(free_json) json_t *json = NULL;
+	int r;
+
+	r = perform(call, method, path, body, &answer);
+	if (r < 0)
+		return r;
+	if (answer.n && answer.is_json)
+		json = json_loadb(answer.bytes, answer.n, JSON_REJECT_DUPLICATES, NULL);
+	if (answer.n && !json)
+		return admin_refuse(-EBADMSG, "the manager's answer is not JSON");
+	if (ret_answer)
+		*ret_answer = TAKE_PTR(json);
+	return 0;
+}
+
+int admin_http_text(const struct admin_call *call, const char *path, char **ret_text, size_t *ret_n)
+{
+	_cleanup_(answer_done) struct answer answer = {0};
+	int r;
+
+	r = perform(call, "GET", path, NULL, &answer);
+	if (r < 0)
+		return r;
+	*ret_n = answer.n;
+	*ret_text = TAKE_PTR(answer.bytes);
+	return 0;
 }

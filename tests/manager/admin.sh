@@ -430,6 +430,73 @@ test_store() {
 	does store/adopt "store: adopted" admin store adopt
 }
 
+# changed NAME TEXT COMMAND...: the exported log, changed by COMMAND (standard input to output), is refused with TEXT.
+changed() {
+	local name=$1 text=$2
+	shift 2
+	"$@" <"$work/audit.log" >"$work/audit.changed"
+	if cmp -s "$work/audit.log" "$work/audit.changed"; then
+		echo "nothing was changed" >"$work/output"
+		report 1 "audit/$name"
+	else
+		refuses "audit/$name" 1 "NOT verified: .*$text" nobody audit verify --input "$work/audit.changed" --checkpoint "$work/checkpoint"
+	fi
+}
+
+flip_a_bit() { python3 -c 'import sys; b = bytearray(sys.stdin.buffer.read()); b[len(b) // 3] ^= 1; sys.stdout.buffer.write(b)'; }
+
+test_audit() {
+	local root=$work/state/offline/root.pub
+
+	does audit/list "request POST /v1/keys .*key-administrator +204" admin audit list --from 1
+	does audit/list-refusals "operator +403 .*not for this role" operator audit list --from 1
+	does audit/list-json '"result": "403' operator audit list --from 1 --json
+	refuses audit/list-from-nothing 1 "--from: '0' is no number" admin audit list --from 0
+	does audit/export "" admin audit export --output "$work/audit.log"
+	refuses audit/export-no-overwrite 1 "--output $work/audit.log: cannot make it" admin audit export --output "$work/audit.log"
+	does audit/export-from '^\{"number":3,' admin audit export --from 3
+	refuses audit/export-twice 1 "--syslog and --output: one of them" admin audit export --syslog --output "$work/none"
+	does audit/export-to-syslog "^<85>emberlock-audit: \\{\"number\":1,.*" unshare -m "$PWD/tests/manager/syslog.py" \
+		"$bin/emberlock-admin" --identity "$work/state/identities/operator" audit export --syslog
+	does audit/each-line-is-json "" python3 -c 'import json, sys
+for line in open(sys.argv[1]): json.loads(line)["content"]["event"]' "$work/audit.log"
+	does audit/checkpoint "^[0-9a-f]{256}$" operator audit checkpoint
+	does audit/checkpoint-json '"number": [1-9]' operator audit checkpoint --json
+	admin audit checkpoint --output "$work/checkpoint"
+	does audit/said-in-the-journal "" grep -qE "^audit: checkpoint of record [0-9]+: [0-9a-f]{256}$" "$work/manager.log"
+	does audit/no-checkpoint "tail not proven: without a checkpoint" nobody audit verify --input "$work/audit.log"
+	does audit/proven "proven to the end" nobody audit verify --input "$work/audit.log" --checkpoint "$work/checkpoint"
+	does audit/signed '"signature_checked":true' nobody audit verify --input "$work/audit.log" --checkpoint "$work/checkpoint" \
+		--root-key "$root" --json
+	refuses audit/other-root 1 "no signing key that the root key vouches for" nobody audit verify --input "$work/audit.log" \
+		--checkpoint "$work/checkpoint" --root-key "$work/stranger/root.pub"
+	changed bit "record [0-9]+:" flip_a_bit
+	changed removal "does not follow" sed 5d
+	changed reorder "does not follow" sed '5{h;d};6{G}'
+	changed truncation "its end was cut off" head -n -1
+	changed half-a-line "does not end|not of the form" head -c -20
+	changed to-nothing "there is no record" sed d
+	does audit/truncation-without-checkpoint "tail not proven" sh -c "head -n -1 '$work/audit.log' >'$work/audit.changed' &&
+		'$bin/emberlock-admin' audit verify --input '$work/audit.changed'"
+	admin workspace create later >/dev/null
+	does audit/newer-records "proven up to record [0-9]+; tail not proven" admin audit verify --checkpoint "$work/checkpoint"
+	does audit/online "each follows" operator audit verify --root-key "$root"
+	refuses audit/no-file 1 "--input $work/absent: cannot read it" nobody audit verify --input "$work/absent"
+	refuses audit/no-checkpoint-file 1 "--checkpoint $work/absent: cannot read it" nobody audit verify --checkpoint "$work/absent"
+	refuses audit/bad-checkpoint 1 "line 1: no checkpoint in hex" nobody audit verify --checkpoint "$root"
+	test_audit_of_a_tenant
+}
+
+test_audit_of_a_tenant() {
+	does audit/tenant-export "" admin audit export --workspace later --output "$work/later.log"
+	does audit/tenant-sees-its-own "" grep -q '"name":"later"' "$work/later.log"
+	does audit/tenant-sees-no-other "" sh -c "! grep -q acme '$work/later.log' && grep -q acme '$work/audit.log'"
+	does audit/tenant-verifies "[1-9][0-9]* of them by their hash alone" nobody audit verify --input "$work/later.log" \
+		--checkpoint "$work/checkpoint" --root-key "$work/state/offline/root.pub"
+	refuses audit/tenant-absent 1 "(404)" admin audit export --workspace absent
+	refuses audit/tenant-malformed 1 "--workspace: '../x' is no name" admin audit export --workspace ../x
+}
+
 test_manager() {
 	refuses manager/wildcard 2 "--listen 0.0.0.0:0: .*--advertise" timeout 60 "$bin/emberlock-manager" --state "$work/other" --listen 0.0.0.0:0
 	refuses manager/storage-wildcard 2 "--storage-listen 0.0.0.0:0: .*--storage-advertise" timeout 60 "$bin/emberlock-manager" \
@@ -471,6 +538,7 @@ if start_manager; then
 	test_revocation
 	test_receipts
 	test_store
+	test_audit
 	test_lost_store
 	test_no_key_is_said
 else
