@@ -104,3 +104,8 @@ if(EMBERLOCK_TESTS)
 	add_executable(classify ${CMAKE_SOURCE_DIR}/tests/conformance/classify.c)
 	target_link_libraries(classify PRIVATE manager)
 endif()
+# What the suite audit runs: changes of a log.
+if(EMBERLOCK_TESTS)
+	add_executable(audit_walk ${CMAKE_SOURCE_DIR}/tests/audit/walk.c)
+	target_link_libraries(audit_walk PRIVATE manager)
+endif()
