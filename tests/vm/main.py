@@ -143,7 +143,7 @@ def write_canaries(vm: VM) -> None:
         yes "$({MAKE_CANARY})" | head -c 1M | dd of=/dev/disk/by-id/virtio-control bs=1M iflag=fullblock conv=fsync
         ram=$(awk '/^MemTotal/ {{ print int($2 / 1024) + 60 }}' /proc/meminfo)
         yes "$({MAKE_CANARY})" | head -c ${{ram}}M | tail -c ${{ram}}M | (read -r x; grep -q '[1-9]' /proc/swaps; cat) >/dev/null
-        sync -f /data /fast /many""", timeout=300)
+        sync -f /data /fast /many""", timeout=900)
 
 
 def revoke(vm: VM, world: World, boot: str) -> None:
