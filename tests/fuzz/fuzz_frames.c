@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 			must(keeper_request_size(header.type) <= sizeof(struct keeper_state));
 			must(keeper_reply_size(header.type) <= sizeof(struct keeper_state));
 			must(watchdog_frame_size(header.type) <= sizeof(struct watchdog_message));
-			must(control_request_size(header.type) <= sizeof(struct control_shred));
+			must(control_request_size(header.type) <= sizeof(struct control_change));
 			must(control_reply_size(header.type) <= sizeof(struct control_status));
 			valid++;
 		}
