@@ -456,8 +456,12 @@ test_audit() {
 	refuses audit/export-no-overwrite 1 "--output $work/audit.log: cannot make it" admin audit export --output "$work/audit.log"
 	does audit/export-from '^\{"number":3,' admin audit export --from 3
 	refuses audit/export-twice 1 "--syslog and --output: one of them" admin audit export --syslog --output "$work/none"
-	does audit/export-to-syslog "^<85>emberlock-audit: \\{\"number\":1,.*" unshare -m "$PWD/tests/manager/syslog.py" \
-		"$bin/emberlock-admin" --identity "$work/state/identities/operator" audit export --syslog
+	if unshare -m true 2>/dev/null; then
+		does audit/export-to-syslog "^<85>emberlock-audit: \\{\"number\":1,.*" unshare -m "$PWD/tests/manager/syslog.py" \
+			"$bin/emberlock-admin" --identity "$work/state/identities/operator" audit export --syslog
+	else
+		echo "# audit: no mount namespace can be had (in a chroot): export --syslog is left out"
+	fi
 	does audit/each-line-is-json "" python3 -c 'import json, sys
 for line in open(sys.argv[1]): json.loads(line)["content"]["event"]' "$work/audit.log"
 	does audit/checkpoint "^[0-9a-f]{256}$" operator audit checkpoint
