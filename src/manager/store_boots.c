@@ -110,7 +110,6 @@ static void bind_token(sqlite3_stmt *statement, int at, const uint8_t token[stat
 int store_boot_update(struct store *store, const struct store_boot *boot)
 {
 	sqlite3_stmt *statement = sql_statement(store, SQL_BOOT_UPDATE);
-	int r;
 
 	if (!statement)
 		return -EIO;
@@ -141,8 +140,7 @@ int store_boot_update(struct store *store, const struct store_boot *boot)
 		sql_bind_blob(statement, 24, boot->ending, ENDING_SIZE);
 	sql_bind_int(statement, 25, boot->ending_ms);
 	sql_bind_int(statement, 26, boot->ended);
-	r = sql_write(store, statement);
-	return r == 0 ? -ENOENT : r < 0 ? r : 0;
+	return sql_write_one(store, statement);
 }
 
 int store_boot_set_pair(struct store *store, const uint8_t admission[static HASH_SIZE],
@@ -150,7 +148,6 @@ int store_boot_set_pair(struct store *store, const uint8_t admission[static HASH
 			const char *decrypt_id)
 {
 	sqlite3_stmt *statement = sql_statement(store, SQL_BOOT_SET_PAIR);
-	int r;
 
 	if (!statement)
 		return -EIO;
@@ -158,8 +155,7 @@ int store_boot_set_pair(struct store *store, const uint8_t admission[static HASH
 	sql_bind_blob(statement, 2, blob, n);
 	sql_bind_text(statement, 3, encrypt_id);
 	sql_bind_text(statement, 4, decrypt_id);
-	r = sql_write(store, statement);
-	return r == 0 ? -ENOENT : r < 0 ? r : 0;
+	return sql_write_one(store, statement);
 }
 
 static int boots_end(struct store *store, enum store_statement which, int64_t vm,
@@ -271,13 +267,11 @@ int store_boots_to_end(struct store *store, uint64_t now_ms, unsigned max, store
 int store_boot_set_ended(struct store *store, const uint8_t admission[static HASH_SIZE])
 {
 	sqlite3_stmt *statement = sql_statement(store, SQL_BOOT_SET_ENDED);
-	int r;
 
 	if (!statement)
 		return -EIO;
 	sql_bind_blob(statement, 1, admission, HASH_SIZE);
-	r = sql_write(store, statement);
-	return r == 0 ? -ENOENT : r < 0 ? r : 0;
+	return sql_write_one(store, statement);
 }
 
 /* 1 where these bytes are stored already, 0 where they may be added, -ENOSPC. */

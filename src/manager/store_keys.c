@@ -215,40 +215,34 @@ int store_key_get_by_id(struct store *store, int64_t id, struct store_key *ret_k
 int store_key_delete(struct store *store, const char *name)
 {
 	sqlite3_stmt *statement = sql_statement(store, SQL_KEY_DELETE);
-	int r;
 
 	if (!statement)
 		return -EIO;
 	sql_bind_text(statement, 1, name);
-	r = sql_write(store, statement);
-	return r == 0 ? -ENOENT : r < 0 ? r : 0;
+	return sql_write_one(store, statement);
 }
 
 int store_key_set_revoked(struct store *store, int64_t id, uint64_t revoked_ms, const char *code)
 {
 	sqlite3_stmt *statement = sql_statement(store, SQL_KEY_SET_REVOKED);
-	int r;
 
 	if (!statement)
 		return -EIO;
 	sql_bind_int(statement, 1, (uint64_t)id);
 	sql_bind_int(statement, 2, revoked_ms);
 	sql_bind_text(statement, 3, code);
-	r = sql_write(store, statement);
-	return r == 0 ? -ENOENT : r < 0 ? r : 0;
+	return sql_write_one(store, statement);
 }
 
 int store_key_set_proven(struct store *store, int64_t id, const uint8_t by[static 32])
 {
 	sqlite3_stmt *statement = sql_statement(store, SQL_KEY_SET_PROVEN);
-	int r;
 
 	if (!statement)
 		return -EIO;
 	sql_bind_int(statement, 1, (uint64_t)id);
 	sql_bind_blob(statement, 2, by, 32);
-	r = sql_write(store, statement);
-	return r == 0 ? -ENOENT : r < 0 ? r : 0;
+	return sql_write_one(store, statement);
 }
 
 int store_keys(struct store *store, store_key_each each, void *userdata)

@@ -257,6 +257,13 @@ int sql_write(struct store *store, sqlite3_stmt *statement)
 	}
 }
 
+int sql_write_one(struct store *store, sqlite3_stmt *statement)
+{
+	int r = sql_write(store, statement);
+
+	return r == 0 ? -ENOENT : r < 0 ? r : 0;
+}
+
 int sql_next(struct store *store, sqlite3_stmt *statement)
 {
 	int r;

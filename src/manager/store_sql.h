@@ -102,6 +102,8 @@ size_t sql_column_blob(sqlite3_stmt *statement, int at, void *bytes, size_t size
 /* Opens the turn's transaction where none is open, runs, resets. The number of rows changed, or
  * -EEXIST, -EBUSY, -EIO. */
 int sql_write(struct store *store, sqlite3_stmt *statement);
+/* The same where a row must change: 0, or -ENOENT too. */
+int sql_write_one(struct store *store, sqlite3_stmt *statement);
 /* One step of a query: 1 with a row to be read, 0 at the end, -EIO. Reset at 0 and on error; where
  * the walk ends early, call sqlite3_reset(). */
 int sql_next(struct store *store, sqlite3_stmt *statement);

@@ -74,14 +74,12 @@ int store_kek_current(struct store *store, int64_t workspace, const char *use,
 int store_kek_set_wrapped(struct store *store, const struct kek_wrapped *wrapped)
 {
 	sqlite3_stmt *statement = sql_statement(store, SQL_KEK_SET_WRAPPED);
-	int r;
 
 	if (!statement)
 		return -EIO;
 	sql_bind_blob(statement, 1, wrapped->id, KEK_ID_SIZE);
 	sql_bind_blob(statement, 2, wrapped->blob, wrapped->size);
-	r = sql_write(store, statement);
-	return r == 0 ? -ENOENT : r < 0 ? r : 0;
+	return sql_write_one(store, statement);
 }
 
 int store_keks(struct store *store, int64_t workspace, store_kek_each each, void *userdata)
@@ -177,14 +175,12 @@ int store_node_get_by_key(struct store *store, const uint8_t public_key[static H
 int store_node_remove(struct store *store, int64_t id)
 {
 	sqlite3_stmt *statement = sql_statement(store, SQL_NODE_REMOVE);
-	int r;
 
 	if (!statement)
 		return -EIO;
 	sql_bind_int(statement, 1, (uint64_t)id);
 	sql_bind_int(statement, 2, now_ms());
-	r = sql_write(store, statement);
-	return r == 0 ? -ENOENT : r < 0 ? r : 0;
+	return sql_write_one(store, statement);
 }
 
 int store_nodes(struct store *store, store_node_each each, void *userdata)

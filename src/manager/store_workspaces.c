@@ -94,7 +94,6 @@ int store_workspace_bind(struct store *store, int64_t id, int64_t key, const uin
 			 size_t kek_size, const uint8_t kek_check[static HASH_SIZE])
 {
 	sqlite3_stmt *statement = sql_statement(store, SQL_WORKSPACE_BIND);
-	int r;
 
 	if (!statement)
 		return -EIO;
@@ -102,22 +101,19 @@ int store_workspace_bind(struct store *store, int64_t id, int64_t key, const uin
 	sql_bind_int(statement, 2, (uint64_t)key);
 	sql_bind_blob(statement, 3, kek, kek_size);
 	sql_bind_blob(statement, 4, kek_check, HASH_SIZE);
-	r = sql_write(store, statement);
-	return r == 0 ? -ENOENT : r < 0 ? r : 0;
+	return sql_write_one(store, statement);
 }
 
 int store_workspace_set_rolled_back(struct store *store, int64_t id, struct sequence shown)
 {
 	sqlite3_stmt *statement = sql_statement(store, SQL_WORKSPACE_SET_ROLLED_BACK);
-	int r;
 
 	if (!statement)
 		return -EIO;
 	sql_bind_int(statement, 1, (uint64_t)id);
 	sql_bind_int(statement, 2, shown.epoch);
 	sql_bind_int(statement, 3, shown.counter);
-	r = sql_write(store, statement);
-	return r == 0 ? -ENOENT : r < 0 ? r : 0;
+	return sql_write_one(store, statement);
 }
 
 int store_workspaces(struct store *store, store_workspace_each each, void *userdata)
@@ -194,14 +190,12 @@ int store_vm_get(struct store *store, const char *workspace, const char *name,
 int store_vm_remove(struct store *store, int64_t id)
 {
 	sqlite3_stmt *statement = sql_statement(store, SQL_VM_REMOVE);
-	int r;
 
 	if (!statement)
 		return -EIO;
 	sql_bind_int(statement, 1, (uint64_t)id);
 	sql_bind_int(statement, 2, now_ms());
-	r = sql_write(store, statement);
-	return r == 0 ? -ENOENT : r < 0 ? r : 0;
+	return sql_write_one(store, statement);
 }
 
 int store_vms(struct store *store, const char *workspace, store_vm_each each, void *userdata)
