@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* POST /v1/ending: a boot says that it ends in good order. Verified with its boot key and kept; its lease
  * goes on as before. */
-#include <errno.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -15,26 +14,15 @@ static bool ending_verified(struct http_request *http, struct store_boot *boot,
 			    struct ending *ending)
 {
 	struct boot_report report;
-	int r;
 
 	if (ending_decode(http->body, http->body_size, ending) < 0) {
-		metrics_count(http->manager, METRIC_REQUESTS_BAD);
-		http_reply_error(http, 400, "malformed", "the body is not of the form");
+		vm_reply_malformed(http);
 		return false;
 	}
-	r = store_boot_get(http->manager->store, ending->admission, boot);
-	if (r == 0)
-		r = boot_report_decode(boot->report, sizeof(boot->report), &report);
-	if (r < 0) {
-		if (r == -ENOENT)
-			http_reply_error(http, 409, "admission", "no such admission");
-		else
-			http_reply_retry(http, 503, 5, "store", "the store does not answer");
+	if (!vm_boot_find(http, ending->admission, boot, &report))
 		return false;
-	}
 	if (ending_verify(http->body, http->body_size, report.boot_key, ending) < 0) {
-		metrics_count(http->manager, METRIC_REQUESTS_BAD);
-		http_reply_error(http, 401, "signature", "not signed by the boot key");
+		vm_reply_unsigned(http, "the boot key");
 		return false;
 	}
 	return leases_may_request(http->manager->leases, http, boot->vm);
@@ -64,7 +52,7 @@ void ending_handle(struct http_request *http)
 	if (!ending_verified(http, &boot, &ending))
 		return;
 	if (ending_store(http, &boot, &ending) < 0)
-		http_reply_retry(http, 503, 5, "store", "the store does not answer");
+		vm_reply_store_error(http);
 	else
 		/* With a body, for the reason that receipts.c gives. */
 		http_reply_bytes(http, 200, "text/plain", "ok\n", 3);

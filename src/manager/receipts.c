@@ -16,26 +16,14 @@
 static bool receipt_verified(struct http_request *http, struct store_boot *boot,
 			     struct boot_report *report, struct receipt *receipt)
 {
-	int r;
-
 	if (receipt_decode(http->body, http->body_size, receipt) < 0) {
-		metrics_count(http->manager, METRIC_REQUESTS_BAD);
-		http_reply_error(http, 400, "malformed", "the body is not of the form");
+		vm_reply_malformed(http);
 		return false;
 	}
-	r = store_boot_get(http->manager->store, receipt->admission, boot);
-	if (r == 0)
-		r = boot_report_decode(boot->report, sizeof(boot->report), report);
-	if (r < 0) {
-		if (r == -ENOENT)
-			http_reply_error(http, 409, "admission", "no such admission");
-		else
-			http_reply_retry(http, 503, 5, "store", "the store does not answer");
+	if (!vm_boot_find(http, receipt->admission, boot, report))
 		return false;
-	}
 	if (receipt_verify(http->body, http->body_size, report->boot_key, receipt) < 0) {
-		metrics_count(http->manager, METRIC_REQUESTS_BAD);
-		http_reply_error(http, 401, "signature", "not signed by the boot key");
+		vm_reply_unsigned(http, "the boot key");
 		return false;
 	}
 	return leases_may_request(http->manager->leases, http, boot->vm);
@@ -100,7 +88,7 @@ void receipt_handle(struct http_request *http)
 	if (r == -ENOSPC) {
 		http_reply_error(http, 409, "enough", "this boot has sent its receipts");
 	} else if (r < 0) {
-		http_reply_retry(http, 503, 5, "store", "the store does not answer");
+		vm_reply_store_error(http);
 	} else {
 		metrics_count(http->manager, METRIC_RECEIPTS);
 		log_notice("%s/%s: receipt: %s, %s", boot.workspace_name, boot.vm_name,

@@ -15,21 +15,36 @@
 #include "manager/prober.h"
 #include "manager/signing.h"
 
-static void reply_malformed(struct http_request *http)
+void vm_reply_malformed(struct http_request *http)
 {
 	metrics_count(http->manager, METRIC_REQUESTS_BAD);
 	http_reply_error(http, 400, "malformed", "the body is not of the form");
 }
 
-static void reply_unsigned(struct http_request *http)
+void vm_reply_unsigned(struct http_request *http, const char *whose)
 {
 	metrics_count(http->manager, METRIC_REQUESTS_BAD);
-	http_reply_error(http, 401, "signature", "not signed by the key that counts");
+	http_reply_error(http, 401, "signature", "not signed by %s", whose);
 }
 
-static void reply_store_error(struct http_request *http)
+void vm_reply_store_error(struct http_request *http)
 {
 	http_reply_retry(http, 503, 5, "store", "the store does not answer");
+}
+
+bool vm_boot_find(struct http_request *http, const uint8_t admission[static HASH_SIZE],
+		  struct store_boot *ret_boot, struct boot_report *ret_report)
+{
+	int r;
+
+	r = store_boot_get(http->manager->store, admission, ret_boot);
+	if (r == 0)
+		r = boot_report_decode(ret_boot->report, sizeof(ret_boot->report), ret_report);
+	if (r == -ENOENT)
+		http_reply_error(http, 409, "admission", "no such admission");
+	else if (r < 0)
+		vm_reply_store_error(http);
+	return r == 0;
 }
 
 /* --- POST /v1/boot --- */
@@ -49,12 +64,12 @@ static bool boot_verify(struct http_request *http, struct boot_body *body)
 
 	if (http->body_size != BOOT_BODY_SIZE ||
 	    boot_report_decode(http->body, BOOT_REPORT_SIZE, &claimed) < 0) {
-		reply_malformed(http);
+		vm_reply_malformed(http);
 		return false;
 	}
 	r = store_vm_get(http->manager->store, claimed.workspace, claimed.vm, &body->vm);
 	if (r < 0 && r != -ENOENT) {
-		reply_store_error(http);
+		vm_reply_store_error(http);
 		return false;
 	}
 	if (r == -ENOENT || body->vm.removed_ms > 0) {
@@ -69,11 +84,11 @@ static bool boot_verify(struct http_request *http, struct boot_body *body)
 	if (r == 0)
 		r = sha256(http->body, BOOT_REPORT_SIZE, body->admission);
 	if (r == -EBADMSG) {
-		reply_malformed(http);
+		vm_reply_malformed(http);
 		return false;
 	}
 	if (r < 0 || memcmp(body->request.admission, body->admission, HASH_SIZE) != 0) {
-		reply_unsigned(http);
+		vm_reply_unsigned(http, "the key that counts");
 		return false;
 	}
 	return true;
@@ -133,7 +148,7 @@ static bool boot_find(struct http_request *http, const struct boot_body *body,
 	r = store_boot_get(manager->store, body->admission, boot);
 	other_r = store_boot_get_by_boot_id(manager->store, body->report.boot_id, &other);
 	if ((r < 0 && r != -ENOENT) || (other_r < 0 && other_r != -ENOENT)) {
-		reply_store_error(http);
+		vm_reply_store_error(http);
 		return false;
 	}
 	facts.known = r == 0;
@@ -158,7 +173,7 @@ static bool boot_find(struct http_request *http, const struct boot_body *body,
 	if (!leases_may_report(manager->leases, http, body->vm.id, body->vm.workspace))
 		return false;
 	if (boot_store(http, body, boot) < 0) {
-		reply_store_error(http);
+		vm_reply_store_error(http);
 		return false;
 	}
 	return true;
@@ -187,24 +202,15 @@ static void lease_handle(struct http_request *http)
 	struct lease_request request;
 	struct boot_report report;
 	struct store_boot boot;
-	int r;
 
 	if (lease_request_decode(http->body, http->body_size, &request) < 0) {
-		reply_malformed(http);
+		vm_reply_malformed(http);
 		return;
 	}
-	r = store_boot_get(manager->store, request.admission, &boot);
-	if (r == 0)
-		r = boot_report_decode(boot.report, sizeof(boot.report), &report);
-	if (r < 0) {
-		if (r == -ENOENT)
-			http_reply_error(http, 409, "admission", "no such admission");
-		else
-			reply_store_error(http);
+	if (!vm_boot_find(http, request.admission, &boot, &report))
 		return;
-	}
 	if (lease_request_verify(http->body, http->body_size, report.boot_key, &request) < 0) {
-		reply_unsigned(http);
+		vm_reply_unsigned(http, "the key that counts");
 		return;
 	}
 	if (!leases_may_request(manager->leases, http, boot.vm))
