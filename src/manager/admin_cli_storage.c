@@ -2,36 +2,26 @@
 /* emberlock-admin storage-node: who may have the keys of a workspace's data. The node's key pair is made
  * here; the manager is told the hash of its public half. */
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <openssl/pem.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/io.h"
-#include "base/parse.h"
 #include "keys/sign.h"
-#include "manager/admin_cli.h"
+#include "manager/admin_cli_enrolment.h"
 #include "manager/pki_cert.h"
 
-#define CA_MAX	16384
-#define URL_MAX 256
-
 struct enrolment {
-	const char *workspace, *node, *directory;
+	struct admin_enrolment common;
+	const char *workspace, *node;
 	EVP_PKEY *key;
 	X509 *certificate;
 	char public_key[2 * HASH_SIZE + 1];
-	char url[URL_MAX];
-	char ca[CA_MAX];
-	size_t ca_size;
 };
 
-static const char *const credentials[] = {"key.pem", "cert.pem", "ca.pem", "url"};
+static const char *const files[] = {"key.pem", "cert.pem", "ca.pem", "url"};
 
 static void enrolment_done(struct enrolment *enrolment)
 {
@@ -47,77 +37,6 @@ static void free_bio(BIO **bio)
 static void free_json(json_t **p)
 {
 	json_decref(*p);
-}
-
-static int credential_path(const struct enrolment *enrolment, const char *name,
-			   char path[static PATH_MAX])
-{
-	if (snprintf(path, PATH_MAX, "%s/%s", enrolment->directory, name) >= PATH_MAX)
-		return admin_refuse(-ENAMETOOLONG, "--output: the path is too long");
-	return 0;
-}
-
-/* A node's private key is never overwritten: it may be the only copy. */
-static int check_output(const struct enrolment *enrolment)
-{
-	char path[PATH_MAX];
-	int r;
-
-	r = admin_make_directory(enrolment->directory);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < ELEMENTSOF(credentials); i++) {
-		r = credential_path(enrolment, credentials[i], path);
-		if (r < 0)
-			return r;
-		if (faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-			return admin_refuse(-EEXIST, "--output: %s is there already", path);
-	}
-	return 0;
-}
-
-static int read_url(const struct admin_call *call, struct enrolment *enrolment)
-{
-	const char *given = admin_value(call, "storage-url");
-	char path[PATH_MAX];
-	ssize_t n;
-
-	if (given) {
-		if (copy_text(enrolment->url, sizeof(enrolment->url), given) < 0)
-			return admin_refuse(-EINVAL, "--storage-url: too long");
-	} else {
-		snprintf(path, sizeof(path), "%s/storage-url", call->identity);
-		n = file_read(AT_FDCWD, path, enrolment->url, sizeof(enrolment->url) - 1);
-		if (n < 0)
-			return admin_refuse((int)n,
-					    "--storage-url is not given, and cannot read %s: does "
-					    "the manager run with --storage-listen?",
-					    path);
-		enrolment->url[strcspn(enrolment->url, "\n")] = '\0';
-	}
-	if (strncmp(enrolment->url, "https://", 8) != 0 || !enrolment->url[8])
-		return admin_refuse(-EINVAL, "--storage-url: must be https://HOST:PORT");
-	return 0;
-}
-
-static int read_ca(const struct admin_call *call, struct enrolment *enrolment)
-{
-	const char *file = admin_value(call, "ca");
-	char path[PATH_MAX];
-	ssize_t n;
-
-	if (!file) {
-		snprintf(path, sizeof(path), "%s/ca.pem", call->identity);
-		file = path;
-	}
-	n = file_read(AT_FDCWD, file, enrolment->ca, sizeof(enrolment->ca));
-	if (n < 0)
-		return admin_refuse((int)n, "--ca %s: cannot read it: %s", file, strerror((int)-n));
-	if (!memmem(enrolment->ca, (size_t)n, "-----BEGIN CERTIFICATE-----", 27) ||
-	    memmem(enrolment->ca, (size_t)n, "PRIVATE KEY", 11))
-		return admin_refuse(-EBADMSG, "--ca %s: must hold PEM certificates alone", file);
-	enrolment->ca_size = (size_t)n;
-	return 0;
 }
 
 static int hash_key(struct enrolment *enrolment)
@@ -148,19 +67,6 @@ static int make_key(struct enrolment *enrolment)
 	return r < 0 ? admin_refuse(r, "OpenSSL cannot make the node's key") : 0;
 }
 
-static int write_file(const struct enrolment *enrolment, const char *name, const void *bytes,
-		      size_t n)
-{
-	char path[PATH_MAX];
-	int r;
-
-	r = credential_path(enrolment, name, path);
-	if (r < 0)
-		return r;
-	r = file_write_atomic(path, bytes, n, 0600);
-	return r < 0 ? admin_refuse(r, "%s: cannot write it: %s", path, strerror(-r)) : 0;
-}
-
 static int write_pem(const struct enrolment *enrolment, const char *name, bool key)
 {
 	_cleanup_(free_bio) BIO *bio = BIO_new(BIO_s_secmem());
@@ -172,21 +78,22 @@ static int write_pem(const struct enrolment *enrolment, const char *name, bool k
 		 : PEM_write_bio_X509(bio, enrolment->certificate)) != 1)
 		return admin_refuse(-EIO, "%s: OpenSSL cannot write it", name);
 	n = BIO_get_mem_data(bio, &text);
-	return write_file(enrolment, name, text, (size_t)n);
+	return enrolment_write(&enrolment->common, name, text, (size_t)n);
 }
 
 static int write_credentials(const struct enrolment *enrolment)
 {
-	char line[URL_MAX + 1];
+	const struct admin_enrolment *common = &enrolment->common;
+	char line[ENROLMENT_URL_MAX + 1];
 	int n, r;
 
 	r = write_pem(enrolment, "key.pem", true);
 	if (r == 0)
 		r = write_pem(enrolment, "cert.pem", false);
 	if (r == 0)
-		r = write_file(enrolment, "ca.pem", enrolment->ca, enrolment->ca_size);
-	n = snprintf(line, sizeof(line), "%s\n", enrolment->url);
-	return r < 0 ? r : write_file(enrolment, "url", line, (size_t)n);
+		r = enrolment_write(common, "ca.pem", common->ca, common->ca_size);
+	n = snprintf(line, sizeof(line), "%s\n", common->url);
+	return r < 0 ? r : enrolment_write(common, "url", line, (size_t)n);
 }
 
 static int announce(const struct admin_call *call, const struct enrolment *enrolment)
@@ -200,40 +107,38 @@ static int announce(const struct admin_call *call, const struct enrolment *enrol
 
 /* As `vm enrol`: the key is on the disk before the manager knows of it, and what fails leaves nothing
  * behind. */
-static int enrol(const struct admin_call *call, struct enrolment *enrolment)
+static int enrol(const struct admin_call *call, const struct enrolment *enrolment)
 {
-	char path[PATH_MAX];
 	int r;
 
 	r = write_credentials(enrolment);
 	if (r == 0)
 		r = announce(call, enrolment);
-	if (r == 0)
-		return 0;
-	for (size_t i = 0; i < ELEMENTSOF(credentials); i++)
-		if (credential_path(enrolment, credentials[i], path) == 0)
-			unlink(path);
+	if (r < 0)
+		enrolment_undo(&enrolment->common);
 	return r;
 }
 
 static int node_enrol(const struct admin_call *call)
 {
 	_cleanup_(enrolment_done) struct enrolment enrolment = {
+		.common = {.directory = admin_value(call, "output"),
+			   .files = files,
+			   .n_files = ELEMENTSOF(files)},
 		.workspace = call->arguments[0],
 		.node = call->arguments[1],
-		.directory = admin_value(call, "output"),
 	};
 	int r;
 
-	for (size_t i = 0; i < ADMIN_ARGUMENTS_MAX; i++)
-		if (!name_is_valid(call->arguments[i], ID_TEXT_MAX))
-			return admin_refuse(-EINVAL, "%s: '%.64s' is no name: A-Z a-z 0-9 . _ -",
-					    call->command->arguments[i], call->arguments[i]);
-	r = check_output(&enrolment);
+	r = enrolment_check_names(call);
 	if (r == 0)
-		r = read_url(call, &enrolment);
+		r = enrolment_check_output(&enrolment.common);
 	if (r == 0)
-		r = read_ca(call, &enrolment);
+		r = enrolment_read_url(call, "storage-url",
+				       ": does the manager run with --storage-listen?",
+				       &enrolment.common);
+	if (r == 0)
+		r = enrolment_read_ca(call, &enrolment.common);
 	if (r == 0)
 		r = make_key(&enrolment);
 	if (r == 0)
@@ -245,7 +150,7 @@ static int node_enrol(const struct admin_call *call)
 		       enrolment.node);
 	else
 		printf("%s/%s: enrolled; credentials in %s\n", enrolment.workspace, enrolment.node,
-		       enrolment.directory);
+		       enrolment.common.directory);
 	return 0;
 }
 
