@@ -65,6 +65,22 @@ void admin_about_workspace(struct http_request *request, const char *name)
 		request->about.workspace = workspace.id;
 }
 
+int admin_find_workspace(struct http_request *request, const char *name,
+			 struct store_workspace *ret_workspace)
+{
+	char message[256];
+	int r = store_workspace_get(request->manager->store, name, ret_workspace);
+
+	if (r == 0) {
+		request->about.workspace = ret_workspace->id;
+		return 0;
+	}
+	snprintf(message, sizeof(message), "workspace %s: %s", name,
+		 r == -ENOENT ? "there is none" : "the store fails");
+	admin_reply_message(request, r, message);
+	return r;
+}
+
 int admin_read_body(struct http_request *request, const struct json_member *members, size_t n)
 {
 	char error[256];

@@ -7,6 +7,8 @@
 #include "manager/http.h"
 #include "manager/json.h"
 
+struct store_workspace;
+
 extern const struct http_route admin_routes[];
 extern const size_t admin_routes_n;
 
@@ -48,6 +50,11 @@ void admin_audit_checkpoint(struct http_request *request);
 /* For the record of REQUEST: it is about the key, the workspace of this name, where there is one. */
 void admin_about_key(struct http_request *request, const char *name);
 void admin_about_workspace(struct http_request *request, const char *name);
+
+/* The workspace of that name, which the record of REQUEST is then about. Where there is none the request
+ * has been answered, and negative errno is returned. */
+int admin_find_workspace(struct http_request *request, const char *name,
+			 struct store_workspace *ret_workspace);
 
 /* The body through MEMBERS (json_read_object()); where it is refused, the request has been answered
  * with 400 and -EBADMSG is returned. */

@@ -36,32 +36,13 @@ void admin_nodes_list(struct http_request *request)
 	http_reply_json(request, 200, rows);
 }
 
-static int enrol(struct store *store, const char *workspace_name, const char *node,
-		 const uint8_t public_key[static HASH_SIZE], char message[static 256])
-{
-	struct store_workspace workspace;
-	int r;
-
-	r = store_workspace_get(store, workspace_name, &workspace);
-	if (r < 0) {
-		snprintf(message, 256, "workspace %s: %s", workspace_name,
-			 r == -ENOENT ? "there is none" : "the store fails");
-		return r;
-	}
-	r = store_node_enrol(store, workspace.id, node, public_key);
-	if (r < 0)
-		snprintf(message, 256, "storage node %s/%s: %s", workspace_name, node,
-			 r == -EEXIST ? "it is enrolled already, or its key is"
-				      : "the store fails");
-	return r;
-}
-
 void admin_nodes_enrol(struct http_request *request)
 {
-	char workspace[ID_TEXT_MAX + 1], node[ID_TEXT_MAX + 1], message[256];
+	char workspace_name[ID_TEXT_MAX + 1], node[ID_TEXT_MAX + 1], message[256];
 	uint8_t public_key[HASH_SIZE];
+	struct store_workspace workspace;
 	const struct json_member members[] = {
-		{"workspace", JSON_MEMBER_NAME, workspace, sizeof(workspace)},
+		{"workspace", JSON_MEMBER_NAME, workspace_name, sizeof(workspace_name)},
 		{"node", JSON_MEMBER_NAME, node, sizeof(node)},
 		{"public_key", JSON_MEMBER_BYTES, public_key, sizeof(public_key)},
 	};
@@ -70,11 +51,16 @@ void admin_nodes_enrol(struct http_request *request)
 	r = admin_read_body(request, members, ELEMENTSOF(members));
 	if (r < 0)
 		return;
-	r = enrol(request->manager->store, workspace, node, public_key, message);
-	if (r < 0)
-		admin_reply_message(request, r, message);
-	else
+	if (admin_find_workspace(request, workspace_name, &workspace) < 0)
+		return;
+	r = store_node_enrol(request->manager->store, workspace.id, node, public_key);
+	if (r == 0) {
 		http_reply_empty(request, 204);
+		return;
+	}
+	snprintf(message, sizeof(message), "storage node %s/%s: %s", workspace_name, node,
+		 r == -EEXIST ? "it is enrolled already, or its key is" : "the store fails");
+	admin_reply_message(request, r, message);
 }
 
 void admin_nodes_remove(struct http_request *request)
@@ -84,6 +70,7 @@ void admin_nodes_remove(struct http_request *request)
 	char text[160];
 	int r;
 
+	admin_about_workspace(request, request->parameters[0]);
 	r = store_node_get(store, request->parameters[0], request->parameters[1], &node);
 	if (r == 0)
 		r = store_node_remove(store, node.id);

@@ -47,31 +47,13 @@ void admin_vms_list(struct http_request *request)
 	http_reply_json(request, 200, rows);
 }
 
-static int enrol(struct store *store, const char *workspace_name, const char *vm,
-		 const uint8_t public_key[static PUBLIC_KEY_SIZE], char message[static 256])
-{
-	struct store_workspace workspace;
-	int r;
-
-	r = store_workspace_get(store, workspace_name, &workspace);
-	if (r < 0) {
-		snprintf(message, 256, "workspace %s: %s", workspace_name,
-			 r == -ENOENT ? "there is none" : "the store fails");
-		return r;
-	}
-	r = store_vm_enrol(store, workspace.id, vm, public_key);
-	if (r < 0)
-		snprintf(message, 256, "VM %s/%s: %s", workspace_name, vm,
-			 r == -EEXIST ? "it is enrolled already" : "the store fails");
-	return r;
-}
-
 void admin_vms_enrol(struct http_request *request)
 {
-	char workspace[ID_TEXT_MAX + 1], vm[ID_TEXT_MAX + 1], message[256];
+	char workspace_name[ID_TEXT_MAX + 1], vm[ID_TEXT_MAX + 1], message[256];
 	uint8_t public_key[PUBLIC_KEY_SIZE];
+	struct store_workspace workspace;
 	const struct json_member members[] = {
-		{"workspace", JSON_MEMBER_NAME, workspace, sizeof(workspace)},
+		{"workspace", JSON_MEMBER_NAME, workspace_name, sizeof(workspace_name)},
 		{"vm", JSON_MEMBER_NAME, vm, sizeof(vm)},
 		{"public_key", JSON_MEMBER_BYTES, public_key, sizeof(public_key)},
 	};
@@ -82,15 +64,20 @@ void admin_vms_enrol(struct http_request *request)
 		return;
 	if (bytes_are_zero(public_key, sizeof(public_key))) {
 		http_reply_error(request, 400, "settings",
-				 "VM %s/%s: member 'public_key' is no public key", workspace, vm);
+				 "VM %s/%s: member 'public_key' is no public key", workspace_name,
+				 vm);
 		return;
 	}
-	admin_about_workspace(request, workspace);
-	r = enrol(request->manager->store, workspace, vm, public_key, message);
-	if (r < 0)
-		admin_reply_message(request, r, message);
-	else
+	if (admin_find_workspace(request, workspace_name, &workspace) < 0)
+		return;
+	r = store_vm_enrol(request->manager->store, workspace.id, vm, public_key);
+	if (r == 0) {
 		http_reply_empty(request, 204);
+		return;
+	}
+	snprintf(message, sizeof(message), "VM %s/%s: %s", workspace_name, vm,
+		 r == -EEXIST ? "it is enrolled already" : "the store fails");
+	admin_reply_message(request, r, message);
 }
 
 void admin_vms_remove(struct http_request *request)

@@ -497,6 +497,8 @@ test_audit_of_a_tenant() {
 	does audit/tenant-sees-no-other "" sh -c "! grep -q acme '$work/later.log' && grep -q acme '$work/audit.log'"
 	does audit/tenant-verifies "[1-9][0-9]* of them by their hash alone" nobody audit verify --input "$work/later.log" \
 		--checkpoint "$work/checkpoint" --root-key "$work/state/offline/root.pub"
+	admin audit export --workspace acme >"$work/acme.log"
+	does audit/tenant-sees-its-storage-nodes "" sh -c "grep -q 'POST.*/v1/storage-nodes' '$work/acme.log' && grep -q 'DELETE.*/v1/storage-nodes/acme/s1' '$work/acme.log'"
 	refuses audit/tenant-absent 1 "(404)" admin audit export --workspace absent
 	refuses audit/tenant-malformed 1 "--workspace: '../x' is no name" admin audit export --workspace ../x
 }
