@@ -251,7 +251,7 @@ def machine_on(search: Search, world: World) -> None:
     vm.console.wait("it stays on, with no keys", 60)
     time.sleep(1)
     search.state("after the shred, machine on", Expected())
-    vm.expected_crashes = len(vm.crashes())  # besides those of dumps(): of whom was swapped out
+    vm.expected_crashes = len(vm.crashes())  # those of dumps()
     with check(f"ram/{search.kernel.name}/receipt: all wiped"):
         world.wait("the receipt", lambda: world.boot_of(vm.work.name)["class"] == "receipt", 30)
         assert "unwiped" not in world.verify_receipt(admission)
