@@ -431,6 +431,7 @@ int volume_announce(struct agent *a, const char *volume, uint32_t segment, uint6
 	return r < 0 ? r : keeper_map_add(a, volume, segment, sectors);
 }
 
+/* On an error none is announced that was not before: a map of that name may be there, with its key. */
 static int maps_announce(struct agent *a, uint32_t index)
 {
 	const struct plan_volume *planned = &a->carry.plan.volumes[index];
@@ -440,8 +441,10 @@ static int maps_announce(struct agent *a, uint32_t index)
 			&a->carry.plan.segments[planned->first_segment + i];
 		int r = volume_announce(a, planned->config->name, i, segment->length_sectors);
 
-		if (r < 0)
+		if (r < 0) {
+			maps_forget_from(a, index, 0, i);
 			return r;
+		}
 	}
 	return 0;
 }
@@ -530,10 +533,13 @@ void volume_start(struct agent *a, uint32_t index)
 	if (keeper_save(a) < 0)
 		return;
 	r = maps_announce(a, index);
-	r = r < 0 ? r : worker_fork(a, index, &job, WORK_MAP);
+	if (r == 0) {
+		r = worker_fork(a, index, &job, WORK_MAP);
+		if (r < 0)
+			maps_forget(a, index);
+	}
 	boot_key_close(a);
 	if (r < 0) {
-		maps_forget(a, index);
 		snprintf(reason, sizeof(reason), "volume %s: cannot be started: %s", volume->name,
 			 strerror(-r));
 		volume_failed(a, index, reason);

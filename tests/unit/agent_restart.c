@@ -43,6 +43,8 @@ static struct world {
 	bool has_third; /* the map of the first volume has its third segment */
 	/* The test. */
 	bool gone, hot_plug; /* the disk of the first volume is gone; it may come and go */
+	bool stays;	     /* its second segment cannot be removed, whatever its disk is */
+	bool replaced;	     /* another disk is there for it */
 	bool grows; /* the first volume's disk is larger now, and the agent is asked to grow it */
 	unsigned fs_grown;	     /* how many segments' worth its file system has */
 	uint64_t instances[VOLUMES]; /* a bit each that a key was derived of */
@@ -140,7 +142,7 @@ int disks_find(const struct volume_config *configs, size_t n_configs, struct dis
 		facts[v] = (struct disk_facts){.bytes = SEGMENTS * 16 * MIB, .minor = v + 1};
 		(void)snprintf(facts[v].path, sizeof(facts[v].path), "/nonexistent/%c", 'a' + v);
 		(void)snprintf(facts[v].serial, sizeof(facts[v].serial), "%c", 'a' + v);
-		facts[v].in_use = anything_exists(v);
+		facts[v].in_use = anything_exists(v) && !(v == 0 && world->replaced);
 	}
 	*ret_n = VOLUMES;
 	if (world->gone)
@@ -263,9 +265,10 @@ int volume_unplug(const char *name, unsigned n_segments)
 	must(index_of(name) == 0 && world->gone, "cleaned up, and its disk is there");
 	change(&world->ready[0], false);
 	for (unsigned i = n_segments; i-- > 0;)
-		change(&world->segment[0][i], false);
+		if (i != 1 || !world->stays)
+			change(&world->segment[0][i], false);
 	change(&world->upper[0], false);
-	return 0;
+	return world->stays ? -EBUSY : 0;
 }
 
 int segment_look(const char *volume, uint32_t number, struct segment_table *ret_look,
@@ -583,6 +586,31 @@ static void a_disk_that_went(void **state)
 		}
 }
 
+/* A segment of the disk that went could not be removed, and has its key: the keeper knows it still when
+ * the volume is tried on another disk. */
+static void another_disk_while_a_map_is_left(void **state)
+{
+	bool ended = false;
+
+	for (unsigned n = 1; !ended; n++) {
+		begin();
+		world->hot_plug = world->stays = true;
+		assert_true(agent_lives(NOBODY, 0));
+		world->gone = true;
+		assert_true(agent_lives(NOBODY, 0));
+		assert_int_equal(world->page.volumes[0].state, VOLUME_FAILED);
+		world->gone = false;
+		world->replaced = true;
+		ended = agent_lives(AGENT, n);
+		if (!ended)
+			assert_true(agent_lives(NOBODY, 0));
+		assert_int_equal(world->segment[0][1], world->listed[0][1]);
+	}
+	assert_true(world->listed[0][1]);
+	assert_int_equal(world->page.volumes[0].state, VOLUME_FAILED);
+	assert_false(world->listed[0][0]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -593,6 +621,7 @@ int main(void)
 		cmocka_unit_test(an_agent_killed_while_it_grows),
 		cmocka_unit_test(the_next_one_killed_while_it_recovers),
 		cmocka_unit_test(a_disk_that_went),
+		cmocka_unit_test(another_disk_while_a_map_is_left),
 	};
 
 	log_set_level(LOG_LEVEL_ERROR);
