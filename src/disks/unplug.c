@@ -3,20 +3,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <mntent.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
 
 #include "base/cleanup.h"
 #include "core/plan.h"
 #include "disks/maps.h"
+#include "disks/mounts.h"
 #include "disks/ready.h"
 #include "disks/segment.h"
 #include "disks/volume_parts.h"
-
-#define MOUNTS_MAX 64 /* of one volume */
 
 static int sectors_of(const char *path, uint64_t *ret_sectors)
 {
@@ -45,40 +41,12 @@ static int upper_fail(const char *name, const char *path)
 	return r < 0 ? r : map_fail(name, sectors, &cookie);
 }
 
-/* The last mount of the device PATH. -ENOENT: none is left. */
-static int mount_last(const char *path, char *point, size_t size)
+static int mounts_of(const char *name)
 {
-	FILE *mounts = setmntent("/proc/self/mounts", "re");
-	char line[8192];
-	struct mntent mount;
-	int r = -ENOENT;
+	struct map_info info;
+	int r = map_info(name, &info);
 
-	if (!mounts)
-		return -errno;
-	while (getmntent_r(mounts, &mount, line, sizeof(line))) {
-		if (strcmp(mount.mnt_fsname, path) != 0)
-			continue;
-		(void)snprintf(point, size, "%s", mount.mnt_dir);
-		r = 0;
-	}
-	endmntent(mounts);
-	return r;
-}
-
-static int mounts_detach(const char *path)
-{
-	char point[4096];
-	int r;
-
-	for (int i = 0; i < MOUNTS_MAX; i++) {
-		r = mount_last(path, point, sizeof(point));
-		if (r < 0)
-			return r == -ENOENT ? 0 : r;
-		/* EINVAL: systemd was faster. */
-		if (umount2(point, MNT_DETACH) < 0 && errno != EINVAL)
-			return -errno;
-	}
-	return -EBUSY;
+	return r == -ENXIO ? 0 : r < 0 ? r : mounts_detach(info.major, info.minor);
 }
 
 int volume_unplug(const char *name, unsigned n_segments)
@@ -92,7 +60,7 @@ int volume_unplug(const char *name, unsigned n_segments)
 	first = ready_clear(name);
 	r = upper_fail(dm_name, path);
 	first = first < 0 ? first : r;
-	r = mounts_detach(path);
+	r = mounts_of(dm_name);
 	first = first < 0 ? first : r;
 	/* The keys go in any case. */
 	for (unsigned i = n_segments; i-- > 0;) {

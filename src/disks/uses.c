@@ -34,8 +34,7 @@ static int use_add(struct uses *uses, unsigned major, unsigned minor, bool mount
 	return 0;
 }
 
-/* Undoes the \ooo of proc(5) for space, tab, newline and backslash. */
-static void unescape(char *text)
+void mount_text_unescape(char *text)
 {
 	char *to = text;
 
@@ -75,7 +74,7 @@ static int mountinfo_line(struct uses *uses, char *line)
 	}
 	if (sscanf(fields[2], "%u:%u", &device_major, &device_minor) != 2)
 		return -EBADMSG;
-	unescape(fields[4]);
+	mount_text_unescape(fields[4]);
 	r = use_add(uses, device_major, device_minor, true, fields[4]);
 	if (r < 0)
 		return r;
@@ -89,7 +88,7 @@ static int mountinfo_line(struct uses *uses, char *line)
 	if (!tail)
 		return -EBADMSG;
 	rest = strsep(&tail, " ");
-	unescape(rest);
+	mount_text_unescape(rest);
 	return use_add_path(uses, rest, true, fields[4]);
 }
 
@@ -127,7 +126,7 @@ int uses_read_swaps(struct uses *uses, const char *path)
 		line[strcspn(line, " \t\n")] = '\0';
 		if (heading)
 			continue;
-		unescape(line);
+		mount_text_unescape(line);
 		r = use_add_path(uses, line, false, "swap");
 		if (r < 0)
 			return r;

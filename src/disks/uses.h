@@ -25,6 +25,9 @@ void uses_done(struct uses *uses);
 int uses_read_mountinfo(struct uses *uses, const char *path);
 int uses_read_swaps(struct uses *uses, const char *path);
 
+/* Undoes the \ooo of proc(5) for space, tab, newline and backslash, in place. */
+void mount_text_unescape(char *text);
+
 /* Looks whether the device or one of its partitions is mounted, is swap, or has a holder (another
  * block device over it). *ret_mounted, *ret_in_use; BY names the first user found. 0 or negative
  * errno. */

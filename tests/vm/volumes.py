@@ -220,12 +220,12 @@ def hot_plug(vm: VM) -> None:
         with check(f"volumes/hot-plug: pulled out under I/O, it is unmounted, and its key is gone ({turn})"):
             vm.run("rm -f /run/stop-load")
             load = vm.channel.start(LOAD.format(where="/hot"))
-            vm.run("timeout 20 sh -c 'until [ -s /hot/b ]; do sleep 0.1; done'")
+            vm.run("timeout 20 sh -c 'until [ -s /hot/b ]; do sleep 0.1; done'; mkdir -p '/run/hot too'; mount --bind /hot '/run/hot too'")
             vm.qmp.remove_disk("hot")
             wait_for(vm, "hot", "planned")
             assert vm.run(crypts).text == "0"
             assert vm.channel.finish(load, 60).status != 0
-            vm.run("timeout 30 sh -c 'while findmnt -n /hot || dmsetup info emberlock-hot; do sleep 0.1; done' >/dev/null 2>&1")
+            vm.run("timeout 30 sh -c 'while findmnt -n /hot || mountpoint -q \"/run/hot too\" || dmsetup info emberlock-hot; do sleep 0.1; done' >/dev/null 2>&1")
             assert status(vm)["state"] == "admitted"
     with check("volumes/hot-plug: pulled out while a process holds a file of it, it is made again when that has ended"):
         plug(vm, "hot")
