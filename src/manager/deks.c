@@ -216,7 +216,18 @@ static void fetch(const struct view *view, struct dek_need *need)
 		view->request->pending++;
 }
 
-/* A KEK is named by its id, or, where it is to be made, by its use. NULL: one too many. */
+/* Of a KEK that the store does not know, what one blob says is no word on another's. */
+static bool is_need_of(const struct dek_need *need, const struct kek_wrapped *wrapped)
+{
+	const struct kek_wrapped *own = &need->wrapped;
+
+	return memcmp(own->id, wrapped->id, KEK_ID_SIZE) == 0 &&
+	       strcmp(own->use, wrapped->use) == 0 &&
+	       (need->stored ||
+		(own->size == wrapped->size && memcmp(own->blob, wrapped->blob, own->size) == 0));
+}
+
+/* A KEK is named by id and use; the id is zero where it is to be made. NULL: one too many. */
 static struct dek_need *need_of(struct dek_request *request, const struct kek_wrapped *wrapped,
 				bool *ret_new)
 {
@@ -225,9 +236,7 @@ static struct dek_need *need_of(struct dek_request *request, const struct kek_wr
 	*ret_new = false;
 	for (size_t i = 0; i < request->n_needs; i++) {
 		need = &request->needs[i];
-		if (memcmp(need->wrapped.id, wrapped->id, KEK_ID_SIZE) == 0 &&
-		    (!bytes_are_zero(wrapped->id, KEK_ID_SIZE) ||
-		     strcmp(need->wrapped.use, wrapped->use) == 0))
+		if (is_need_of(need, wrapped))
 			return need;
 	}
 	if (request->n_needs == DEK_KEKS_MAX)
@@ -326,6 +335,34 @@ static int want_source(const struct view *view, struct dek_item *item)
 	return r < 0 ? r : find_or_fetch(view, item->source);
 }
 
+/* A KEK that the store does not know is stored as a blob says that opens under it: the tag covers
+ * version and wrapping, and a node could invent both. */
+static int store_again(const struct view *view, struct dek_item *item)
+{
+	struct dek_need *need = item->source;
+	struct dek_scratch *scratch = view->deks->scratch;
+	struct store_kek row = {.workspace = view->workspace.id};
+	struct dek_blob blob;
+	int r;
+
+	if (!need || !need->kek || need->stored)
+		return 0;
+	(void)dek_blob_parse(item->blob, item->size, &blob);
+	r = dek_open(scratch, need->kek->bytes, &blob, view->workspace.name, item->context);
+	bytes_wipe(scratch, sizeof(*scratch));
+	if (r < 0)
+		return r == -EBADMSG ? 0 : r;
+	row.wrapped = blob.kek;
+	r = store_kek_insert(view->deks->manager->store, &row);
+	if (r < 0 && r != -EEXIST)
+		return r;
+	need->wrapped = blob.kek;
+	need->stored = true;
+	log_notice("workspace %s: KEK of use %s, version %u: stored again, from a blob",
+		   view->workspace.name, blob.kek.use, blob.kek.version);
+	return 0;
+}
+
 /* A blob's DEK goes under the newest KEK of the same use, once that use is known to be this
  * workspace's. */
 static int want(const struct view *view, struct dek_item *item)
@@ -335,6 +372,7 @@ static int want(const struct view *view, struct dek_item *item)
 	if (view->request->operation == DEK_GENERATE)
 		return want_target(view, view->request->use, item);
 	r = want_source(view, item);
+	r = r < 0 ? r : store_again(view, item);
 	if (r < 0 || view->request->operation != DEK_REWRAP || !item->source || !item->source->kek)
 		return r;
 	return want_target(view, item->source->wrapped.use, item);

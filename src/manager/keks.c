@@ -202,23 +202,19 @@ static void run_fetch(struct kms_job *base)
 				    fetch->bytes, &fetch->answer.outcome);
 }
 
-/* One that is new to the store: made, or come back in a blob. */
 static int remember(struct fetch *fetch)
 {
-	struct store_kek row = {.workspace = fetch->workspace.id, .wrapped = fetch->wrapped};
+	struct store_kek row = {.workspace = fetch->workspace.id,
+				.wrapped = fetch->wrapped,
+				.created_ms = fetch->answer.start_real_ms};
 	int r;
 
-	if (fetch->stored)
+	if (!fetch->make)
 		return 0;
-	if (fetch->make)
-		row.created_ms = fetch->answer.start_real_ms;
 	r = store_kek_insert(fetch->keks->manager->store, &row);
-	if (r == -EEXIST)
-		return 0;
 	if (r == 0)
-		log_notice("workspace %s: KEK of use %s, version %u: %s", fetch->workspace.name,
-			   fetch->wrapped.use, fetch->wrapped.version,
-			   fetch->make ? "made" : "stored again, from a blob");
+		log_notice("workspace %s: KEK of use %s, version %u: made", fetch->workspace.name,
+			   fetch->wrapped.use, fetch->wrapped.version);
 	return r;
 }
 
@@ -305,15 +301,13 @@ static struct fetch *find_fetch(struct keks *keks, const struct kek_ask *ask)
 
 	for (struct fetch *f = keks->fetches; f; f = f->next) {
 		if (f->workspace.id != ask->workspace->id || f->key.id != ask->key->id ||
-		    f->make != make)
+		    f->make != make || strcmp(f->wrapped.use, ask->wrapped->use) != 0)
 			continue;
 		/* From a blob and from the store are two: a blob's may be an invention. */
-		if (make ? strcmp(f->wrapped.use, ask->wrapped->use) == 0
-			 : f->stored == ask->stored &&
-				    memcmp(f->wrapped.id, ask->wrapped->id, KEK_ID_SIZE) == 0 &&
-				    f->wrapped.size == ask->wrapped->size &&
-				    memcmp(f->wrapped.blob, ask->wrapped->blob, f->wrapped.size) ==
-					    0)
+		if (make || (f->stored == ask->stored &&
+			     memcmp(f->wrapped.id, ask->wrapped->id, KEK_ID_SIZE) == 0 &&
+			     f->wrapped.size == ask->wrapped->size &&
+			     memcmp(f->wrapped.blob, ask->wrapped->blob, f->wrapped.size) == 0))
 			return f;
 	}
 	return NULL;

@@ -2,7 +2,7 @@
 /* The KEKs that are unwrapped now, in locked memory: fetched from a KMS when they are wanted, dropped
  * max_staleness after the start of their unwrap, and at once when their CMK is revoked.
  *
- *	kek_fetch() ─▶ job of the KMS pool ─▶ store (one that is new to it) ─▶ held ─▶ done
+ *	kek_fetch() ─▶ job of the KMS pool ─▶ store (one that was made) ─▶ held ─▶ done
  *	                    └─▶ prober: a success is evidence, a refusal is looked into */
 #pragma once
 
@@ -34,7 +34,7 @@ const struct kek *kek_find(const struct keks *keks, int64_t workspace, int64_t k
 typedef void (*kek_done)(int r, enum kms_class class, void *userdata);
 
 /* Unwraps WRAPPED of WORKSPACE under KEY; or, where its id is zero, makes the first KEK of its use, or
- * the next VERSION. STORED: WRAPPED is from the store; another is stored once it is unwrapped. Who asks
+ * the next VERSION, which is stored. STORED: WRAPPED is from the store, not from a blob. Who asks
  * for one that is under way joins. MAY says, userdata at hand, whether the KMS may be asked; not for
  * who joins. DONE (may be NULL) is called later in the loop, unless the manager ends before. 0; -EDQUOT
  * where MAY says no; -EAGAIN too much waits for the KMS; -ENOMEM, memory that cannot be locked
