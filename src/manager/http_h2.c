@@ -54,12 +54,22 @@ static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint
 	return 0;
 }
 
+static bool is_admitted(const struct http_session *session, struct http_stream *stream)
+{
+	bool (*admit)(struct http_request * request) = session->server->options.admit;
+
+	return session->known || stream->reply || !admit || admit(&stream->request);
+}
+
 static int on_data(nghttp2_session *h2, uint8_t flags, int32_t stream_id, const uint8_t *bytes,
 		   size_t n, void *userdata)
 {
 	struct http_stream *stream = nghttp2_session_get_stream_user_data(h2, stream_id);
+	const struct http_session *session = userdata;
 
-	if (stream && http_stream_body(stream, bytes, n) < 0)
+	if (!stream || !is_admitted(session, stream))
+		return 0;
+	if (http_stream_body(stream, bytes, n) < 0)
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	return 0;
 }

@@ -29,6 +29,9 @@ struct http_server_options {
 	enum tls_clients clients; /* decides the role */
 	const struct http_route *routes;
 	size_t n_routes;
+	/* Asked before a stranger's body is kept, which may be large: whether the request goes on; it has
+	 * been answered where not. NULL: whoever it is. */
+	bool (*admit)(struct http_request *request);
 	unsigned max_connections;
 };
 

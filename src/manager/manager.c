@@ -192,6 +192,7 @@ static int add_server(struct manager *manager, const struct manager_options *opt
 		.clients = clients_of[listener],
 		.routes = table[listener].routes,
 		.n_routes = table[listener].n_routes,
+		.admit = listener == LISTENER_STORAGE ? storage_admit : NULL,
 		.max_connections = connections_max(options->max_connections),
 	};
 	int r;

@@ -32,6 +32,13 @@ int storage_node_of(struct http_request *http, struct store_node *ret_node)
 	return 0;
 }
 
+bool storage_admit(struct http_request *http)
+{
+	struct store_node node;
+
+	return storage_node_of(http, &node) == 0;
+}
+
 static void node_handle(struct http_request *http)
 {
 	struct store_node node;

@@ -5,6 +5,9 @@
 #include "manager/http.h"
 #include "manager/store.h"
 
+/* For the listener: a body is kept of enrolled nodes alone. */
+bool storage_admit(struct http_request *http);
+
 extern const struct http_route storage_routes[];
 extern const size_t storage_routes_n;
 

@@ -430,6 +430,8 @@ static void test_isolation(void **state)
 	node_make(&stranger, "w", "stranger", hex);
 	call_refused(&stranger, "/v1/deks/generate", one_use("data", NULL), 403, "node");
 	call_refused(&stranger, "/v1/deks/unwrap", one_blob(of_w.blob, NULL), 403, "node");
+	/* A body of theirs is not even looked at. */
+	call_refused(&stranger, "/v1/deks/unwrap", json_object(), 403, "node");
 	node_announce(&stranger, hex);
 	assert_string_equal(unwrap(&stranger, of_w.blob, NULL).text, of_w.text);
 	operate("DELETE", "/v1/storage-nodes/w/stranger", 204);
