@@ -5,11 +5,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/io.h"
@@ -50,12 +53,30 @@ void mount_text_unescape(char *text)
 	*to = '\0';
 }
 
+/* Looks a path up that somebody else chose: of a mount's source it is whoever mounts, with FUSE anybody.
+ * Never out of the file system that is /dev: a path can lead to one that does not answer. */
+static int device_open(const char *path)
+{
+	static const char dev[] = "/dev/";
+	struct open_how how = {.flags = O_PATH | O_CLOEXEC,
+			       .resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV};
+	_cleanup_close_ int directory = -1;
+
+	if (strncmp(path, dev, strlen(dev)) != 0)
+		return -ENOENT;
+	directory = open(dev, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (directory < 0)
+		return -errno;
+	return (int)syscall(SYS_openat2, directory, path + strlen(dev), &how, sizeof(how));
+}
+
 /* Notes the block device PATH, where it is one. */
 static int use_add_path(struct uses *uses, const char *path, bool mounted, const char *by)
 {
+	_cleanup_close_ int fd = device_open(path);
 	struct stat st;
 
-	if (path[0] != '/' || stat(path, &st) < 0 || !S_ISBLK(st.st_mode))
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISBLK(st.st_mode))
 		return 0;
 	return use_add(uses, major(st.st_rdev), minor(st.st_rdev), mounted, by);
 }

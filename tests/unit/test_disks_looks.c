@@ -3,6 +3,7 @@
 #include "scratch.h"
 
 #include <errno.h>
+#include <sys/sysmacros.h>
 
 #include "disks/program.h"
 #include "disks/queue.h"
@@ -168,6 +169,41 @@ static void mountinfo_of_another_form(void **state)
 	}
 }
 
+static size_t uses_of_source(const struct scratch *scratch, const char *source)
+{
+	_cleanup_uses_ struct uses uses = {.uses = NULL};
+	char path[128], line[512];
+
+	(void)snprintf(line, sizeof(line), "22 1 0:40 / /mnt rw - fuse.x %s rw\n", source);
+	scratch_text(scratch, "one", line);
+	(void)snprintf(path, sizeof(path), "%s/one", scratch->path);
+	assert_int_equal(uses_read_mountinfo(&uses, path), 0);
+	return uses.n;
+}
+
+/* A source is looked up where only root makes names; elsewhere a look may never come back. */
+static void sources_of_mounts(void **state)
+{
+	static const char link[] = "/dev/shm/emberlock-test-looks";
+	const struct scratch *scratch = *state;
+	char node[128], up[160];
+	struct stat st;
+
+	(void)snprintf(node, sizeof(node), "%s/node", scratch->path);
+	(void)snprintf(up, sizeof(up), "/dev/..%s", node);
+	if (mknod(node, S_IFBLK | 0600, makedev(7, 0)) < 0)
+		skip(); /* not root, or in a container */
+	assert_int_equal(uses_of_source(scratch, node), 1);
+	assert_int_equal(uses_of_source(scratch, up), 1);
+	(void)unlink(link);
+	if (symlink(node, link) == 0) {
+		assert_int_equal(uses_of_source(scratch, link), 1);
+		assert_int_equal(unlink(link), 0);
+	}
+	if (stat("/dev/loop0", &st) == 0 && S_ISBLK(st.st_mode))
+		assert_int_equal(uses_of_source(scratch, "/dev/loop0"), 2);
+}
+
 /* /proc/swaps has a heading; a swap file is no device, and lies on one that is mounted. */
 static void swaps(void **state)
 {
@@ -258,6 +294,7 @@ int main(void)
 		TEST(queues_that_cannot_be_bounded),
 		TEST(mountinfo),
 		TEST(mountinfo_of_another_form),
+		TEST(sources_of_mounts),
 		TEST(swaps),
 		cmocka_unit_test(ready_files),
 		cmocka_unit_test(programs),
