@@ -199,7 +199,8 @@ static bool workers_run(const struct agent *a)
 	return false;
 }
 
-/* The segments of volume INDEX as the kernel has them, with their disks as they are now. */
+/* The segments of volume INDEX as the kernel has them, with their disks as they are now; those are in
+ * use, and not waited for: leases are to be renewed meanwhile. */
 int plan_refresh(struct agent *a, uint32_t index)
 {
 	unsigned majors[VOLUME_DISKS_MAX], minors[VOLUME_DISKS_MAX];
@@ -213,7 +214,7 @@ int plan_refresh(struct agent *a, uint32_t index)
 	r = segments_look(volume->name, volume->n_segments, segments, majors, minors,
 			  &found.n_disks);
 	for (uint32_t k = 0; r >= 0 && k < found.n_disks; k++) {
-		r = disk_read(majors[k], minors[k], &a->carry.round_disks[k]);
+		r = disk_describe(majors[k], minors[k], &a->carry.round_disks[k]);
 		found.disks[k] = k;
 	}
 	if (r < 0)

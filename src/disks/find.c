@@ -267,19 +267,35 @@ int disks_find(const struct volume_config *configs, size_t n_configs, struct dis
 	return 0;
 }
 
+static int device_find(unsigned major, unsigned minor, sd_device **ret_device)
+{
+	int r = sd_device_new_from_devnum(ret_device, 'b', makedev(major, minor));
+
+	return r == -ENOENT ? -ENODEV : r;
+}
+
+static int device_describe(sd_device *device, struct disk_facts *ret_facts)
+{
+	_cleanup_uses_ struct uses uses = {.uses = NULL};
+	int r = uses_load(&uses);
+
+	return r < 0 ? r : facts_read(device, &uses, ret_facts);
+}
+
+int disk_describe(unsigned major, unsigned minor, struct disk_facts *ret_facts)
+{
+	_cleanup_(cleanup_device) sd_device *device = NULL;
+	int r = device_find(major, minor, &device);
+
+	return r < 0 ? r : device_describe(device, ret_facts);
+}
+
 int disk_read(unsigned major, unsigned minor, struct disk_facts *ret_facts)
 {
 	_cleanup_(cleanup_device) sd_device *device = NULL;
-	_cleanup_uses_ struct uses uses = {.uses = NULL};
-	int r;
+	int r = device_find(major, minor, &device);
 
-	r = sd_device_new_from_devnum(&device, 'b', makedev(major, minor));
-	if (r < 0)
-		return r == -ENOENT ? -ENODEV : r;
-	r = uses_load(&uses);
-	if (r < 0)
-		return r;
-	r = facts_read(device, &uses, ret_facts);
+	r = r < 0 ? r : device_describe(device, ret_facts);
 	if (r < 0)
 		return r;
 	if (ret_facts->bytes > 0) {

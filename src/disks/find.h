@@ -20,3 +20,7 @@ int disks_find(const struct volume_config *configs, size_t n_configs, struct dis
 
 /* The same of one device by its major and minor number. -ENODEV where there is none such. */
 int disk_read(unsigned major, unsigned minor, struct disk_facts *ret_facts);
+
+/* As far as can be told without opening it, so without waiting for a disk that stalls: no signature, no
+ * label. */
+int disk_describe(unsigned major, unsigned minor, struct disk_facts *ret_facts);

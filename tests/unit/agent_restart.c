@@ -151,7 +151,7 @@ int disks_find(const struct volume_config *configs, size_t n_configs, struct dis
 	return 0;
 }
 
-int disk_read(unsigned major, unsigned minor, struct disk_facts *ret_facts)
+int disk_describe(unsigned major, unsigned minor, struct disk_facts *ret_facts)
 {
 	unsigned n = world->grows && minor == 1 ? GROWN : SEGMENTS;
 
