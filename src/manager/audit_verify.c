@@ -52,6 +52,16 @@ int audit_verifier_add_checkpoint(struct audit_verifier *verifier, const char *h
 
 /* --- keys that may sign checkpoints --- */
 
+/* Each set holds keys of those before it. */
+static void add_key(struct audit_verifier *verifier, const uint8_t key[static PUBLIC_KEY_SIZE])
+{
+	for (size_t i = 0; i < verifier->n_keys; i++)
+		if (memcmp(verifier->keys[i], key, PUBLIC_KEY_SIZE) == 0)
+			return;
+	if (verifier->n_keys < AUDIT_KEYS_MAX)
+		memcpy(verifier->keys[verifier->n_keys++], key, PUBLIC_KEY_SIZE);
+}
+
 static void add_keys(struct audit_verifier *verifier, const char *hex, size_t len)
 {
 	uint8_t bytes[SIGNING_KEYS_SIZE];
@@ -60,8 +70,8 @@ static void add_keys(struct audit_verifier *verifier, const char *hex, size_t le
 	if (hex_decode(hex, len, bytes, sizeof(bytes)) < 0 ||
 	    signing_keys_verify(bytes, sizeof(bytes), verifier->root_public, &set) < 0)
 		return;
-	for (uint32_t i = 0; i < set.n_keys && verifier->n_keys < AUDIT_KEYS_MAX; i++)
-		memcpy(verifier->keys[verifier->n_keys++], set.keys[i], PUBLIC_KEY_SIZE);
+	for (uint32_t i = 0; i < set.n_keys; i++)
+		add_key(verifier, set.keys[i]);
 }
 
 /* Sets of signing keys are records too. */

@@ -230,6 +230,58 @@ static void test_many_checkpoints(void **state)
 	signing_key_free(key);
 }
 
+/* The next record of CHAIN: a set of N keys, the last one KEY's, at TEXT; returns what comes after. */
+static char *put_set(char *text, struct audit_head *chain, const struct signing_key *root,
+		     uint32_t n, const struct signing_key *key)
+{
+	struct signing_keys set = {.epoch = chain->number + 1, .n_keys = n};
+	char hex[2 * SIGNING_KEYS_SIZE + 1], content[2 * SIGNING_KEYS_SIZE + 64];
+	struct audit_record record = {.number = chain->number + 1, .content = content};
+	uint8_t bytes[SIGNING_KEYS_SIZE], content_hash[HASH_SIZE];
+
+	for (uint32_t i = 0; i < n; i++)
+		signing_key_public(i + 1 < n ? root : key, set.keys[i]);
+	/* No key twice in a set. */
+	for (uint32_t i = 0; i + 1 < n; i++)
+		set.keys[i][0] = (uint8_t)i;
+	assert_int_equal(signing_keys_sign(root, &set, bytes), 0);
+	hex_encode(bytes, sizeof(bytes), hex);
+	record.content_size = (size_t)snprintf(content, sizeof(content),
+					       "{\"" AUDIT_SIGNING_KEYS "\":\"%s\"}", hex);
+	memcpy(record.previous, chain->hash, HASH_SIZE);
+	assert_int_equal(audit_content_hash(content, record.content_size, content_hash), 0);
+	assert_int_equal(audit_head_add(chain, content_hash), 0);
+	memcpy(record.hash, chain->hash, HASH_SIZE);
+	return text + audit_line_write(&record, text);
+}
+
+/* However often sets were installed, the key of the newest one is known. */
+static void test_many_sets_of_keys(void **state)
+{
+	const uint8_t root_seed[IDENTITY_SEED_SIZE] = {1}, seed[IDENTITY_SEED_SIZE] = {7};
+	static char text[64 * AUDIT_LINE_MAX];
+	_cleanup_(audit_verifier_done) struct audit_verifier verifier = {.have_root = true};
+	char hex[2 * AUDIT_CHECKPOINT_SIZE + 1], hash[2 * HASH_SIZE + 1], error[256] = "";
+	struct audit_head chain = {0};
+	struct signing_key *root, *key;
+	char *at = text;
+
+	assert_int_equal(signing_key_new_from_seed(root_seed, &root), 0);
+	assert_int_equal(signing_key_new_from_seed(seed, &key), 0);
+	signing_key_public(root, verifier.root_public);
+	for (size_t i = 0; i <= AUDIT_KEYS_MAX / SIGNING_KEYS_MAX; i++)
+		at = put_set(at, &chain, root, SIGNING_KEYS_MAX, root);
+	at = put_set(at, &chain, root, SIGNING_KEYS_MAX, key);
+	hex_encode(chain.hash, HASH_SIZE, hash);
+	sign_checkpoint(key, chain.number, hash, hex);
+	assert_int_equal(audit_verifier_add_checkpoint(&verifier, hex, strlen(hex)), 0);
+	assert_int_equal(audit_verifier_text(&verifier, text, (size_t)(at - text), error), 0);
+	assert_int_equal(audit_verifier_end(&verifier, error), 0);
+	assert_int_equal(verifier.proven, chain.number);
+	signing_key_free(root);
+	signing_key_free(key);
+}
+
 /* --- in the store --- */
 
 static struct store *open_store(void **state)
@@ -415,6 +467,7 @@ int main(void)
 		cmocka_unit_test(test_verifier_says_why),
 		cmocka_unit_test(test_checkpoints),
 		cmocka_unit_test(test_many_checkpoints),
+		cmocka_unit_test(test_many_sets_of_keys),
 		cmocka_unit_test_setup_teardown(test_with_what_it_records, scratch_make,
 						scratch_done),
 		cmocka_unit_test_setup_teardown(test_spoilt_without_a_write, scratch_make,
