@@ -8,7 +8,8 @@
  *	agent_keeper.c     frames to and from the keeper
  *	agent_config.c     configuration and credential
  *	agent_initramfs.c  the part in the initramfs, and what comes of it
- *	agent_plan.c       which volume may be mapped now; waits for disks
+ *	agent_plan.c       which volume may be mapped now
+ *	agent_look.c       a child that looks at the disks
  *	agent_volumes.c    workers that map and undo
  *	agent_change.c     volumes added, grown and re-sized at run time
  *	agent_report.c     self-test, boot report
@@ -94,6 +95,7 @@ struct agent_work {
 	enum work_kind kind;
 	uint32_t index;		/* in state.volumes, plan.volumes, disks */
 	bool unread;		/* READY, made by an agent before, and not looked at yet */
+	bool looked_for;	/* of the look that is under way, as it is now */
 	bool gone;		/* a disk of it went while its worker was at it */
 	uint64_t wait_until_ns; /* LEASE_NEVER: hot-plugged */
 	pid_t pid;
@@ -101,13 +103,23 @@ struct agent_work {
 	sd_event_source *child, *limit;
 };
 
+/* A look at the disks. */
+struct agent_look {
+	pid_t pid; /* 0: none is under way */
+	uint64_t limit_ns;
+	struct look_found *found;
+	sd_event_source *child, *timer;
+};
+
 /* Carrying out the plan. */
 struct agent_carry {
-	bool settled;  /* every volume is READY or FAILED */
-	bool look_due; /* once no worker runs */
+	bool settled;	 /* every volume is READY or FAILED */
+	bool look_due;	 /* once no worker runs, and no look */
+	bool look_stale; /* a disk went while the look was under way */
 	int boot_key_fd;
 	sd_device_monitor *monitor;
-	sd_event_source *look, *timer;
+	sd_event_source *begin_look, *timer;
+	struct agent_look look;
 	struct agent_work works[VOLUMES_MAX];
 	struct volume_config configs[VOLUMES_MAX]; /* of the volumes of the page */
 	/* The plan as it was carried out, whenever each volume was decided. A disk that no volume of
@@ -118,7 +130,7 @@ struct agent_carry {
 	/* One look at the disks, for the volumes that still wait. */
 	struct plan round;
 	struct volume_config round_configs[VOLUMES_MAX];
-	uint32_t round_index[VOLUMES_MAX];
+	uint32_t round_index[VOLUMES_MAX], n_round;
 	struct disk_facts round_disks[DISKS_MAX];
 	char text[32768]; /* of the printed plan */
 };
@@ -285,6 +297,23 @@ int plan_refresh(struct agent *a, uint32_t index);
 /* Volume NAME of the configuration, which has just been read, is waited for: a new one of the page, or
  * one that failed. Its index; -ENOENT, -E2BIG, or another negative errno. */
 int plan_add(struct agent *a, const char *name);
+
+/* Volume INDEX, which waits, as a look at the disks DECIDED; UNFINISHED: udev has not finished with one. */
+void plan_decide(struct agent *a, uint32_t index, const struct plan_volume *decided,
+		 bool unfinished);
+bool plan_has_disk(const struct agent *a, uint32_t index, const struct disk_facts *disk);
+/* Looks at volumes that an agent before made: what can wait until the keeper has seen that this one
+ * works. */
+void plan_unread(struct agent *a);
+
+/* --- agent_look.c */
+/* carry.begin_look's: looks at the disks for the volumes that wait, once nothing is in the way. */
+int look_begin(sd_event_source *s, void *userdata);
+bool look_runs(const struct agent *a);
+/* It should have ended long ago: it waits for a disk. */
+bool look_is_stuck(const struct agent *a);
+/* Workers that a look would be in the way of. */
+bool workers_run(const struct agent *a);
 
 /* --- agent_volumes.c */
 /* Starts the worker that maps volume INDEX as the plan says, or that undoes it (KIND: WORK_UNDO or

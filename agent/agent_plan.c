@@ -84,8 +84,8 @@ static int decision_take(struct agent *a, uint32_t index, const struct plan_volu
 	return 0;
 }
 
-static void volume_decided(struct agent *a, uint32_t index, const struct plan_volume *decided,
-			   bool unfinished)
+void plan_decide(struct agent *a, uint32_t index, const struct plan_volume *decided,
+		 bool unfinished)
 {
 	struct agent_work *work = &a->carry.works[index];
 	char reason[256];
@@ -112,90 +112,15 @@ static void volume_decided(struct agent *a, uint32_t index, const struct plan_vo
 	}
 }
 
-static bool volume_has_disk(const struct agent_carry *c, uint32_t index,
-			    const struct disk_facts *disk)
+bool plan_has_disk(const struct agent *a, uint32_t index, const struct disk_facts *disk)
 {
+	const struct agent_carry *c = &a->carry;
 	const struct plan_volume *volume = &c->plan.volumes[index];
 
 	for (uint32_t k = 0; k < volume->n_disks; k++)
 		if (c->disks[volume->disks[k]].major == disk->major &&
 		    c->disks[volume->disks[k]].minor == disk->minor)
 			return true;
-	return false;
-}
-
-/* A disk that the worker of a volume is about to open, or is stuck with, does not look used yet.
- * That of a volume which is ready does. */
-static void mark_taken(struct agent *a, struct disk_facts *disk)
-{
-	const struct agent_carry *c = &a->carry;
-
-	for (uint32_t i = 0; i < a->state.n_volumes; i++) {
-		if (a->state.volumes[i].state == VOLUME_READY ||
-		    c->plan.volumes[i].refusal != PLAN_OK || !volume_has_disk(c, i, disk) ||
-		    (disk->in_use && !disk->ours))
-			continue;
-		disk->in_use = true;
-		disk->ours = false;
-		snprintf(disk->used_by, sizeof(disk->used_by), "volume %s",
-			 a->state.volumes[i].name);
-	}
-}
-
-static void waiting_fail(struct agent *a, uint32_t index, const char *why)
-{
-	char reason[256];
-
-	snprintf(reason, sizeof(reason), "volume %s: %s", a->state.volumes[index].name, why);
-	volume_failed(a, index, reason);
-}
-
-static uint32_t waiting_collect(struct agent *a)
-{
-	struct agent_carry *c = &a->carry;
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < a->state.n_volumes; i++) {
-		if (c->works[i].kind == WORK_WAIT && c->configs[i].segment_bytes == 0)
-			waiting_fail(a, i, "its file is gone from volumes.d");
-		if (c->works[i].kind != WORK_WAIT)
-			continue;
-		c->round_configs[n] = c->configs[i];
-		c->round_index[n++] = i;
-	}
-	return n;
-}
-
-static int look(struct agent *a)
-{
-	struct agent_carry *c = &a->carry;
-	uint32_t n = waiting_collect(a);
-	bool unfinished;
-	size_t n_disks;
-	int r;
-
-	if (n == 0)
-		return 0;
-	r = disks_find(c->round_configs, n, c->round_disks, DISKS_MAX, &n_disks, &unfinished);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < n_disks; i++)
-		mark_taken(a, &c->round_disks[i]);
-	r = plan_make(&c->round, c->round_configs, n, c->round_disks, n_disks);
-	for (uint32_t i = 0; r >= 0 && i < n; i++)
-		volume_decided(a, c->round_index[i], &c->round.volumes[i], unfinished);
-	return r;
-}
-
-static bool workers_run(const struct agent *a)
-{
-	for (uint32_t i = 0; i < a->state.n_volumes; i++) {
-		enum work_kind kind = a->carry.works[i].kind;
-
-		if (kind == WORK_MAP || kind == WORK_UNDO || kind == WORK_CLEAN ||
-		    kind == WORK_GROW || kind == WORK_UNGROW || kind == WORK_UNPLUG)
-			return true;
-	}
 	return false;
 }
 
@@ -255,8 +180,7 @@ static void ready_read(struct agent *a, uint32_t index)
 		(void)volume_grow_start(a, index);
 }
 
-/* What can wait until the keeper has seen that this agent works. */
-static void unread_read(struct agent *a)
+void plan_unread(struct agent *a)
 {
 	for (uint32_t i = 0; i < a->state.n_volumes; i++) {
 		struct agent_work *work = &a->carry.works[i];
@@ -265,31 +189,6 @@ static void unread_read(struct agent *a)
 			ready_read(a, i);
 		work->unread = false;
 	}
-}
-
-/* To look at a disk is to claim it for a moment, which a worker that needs it then would take for
- * somebody else's use: the look waits until the workers have ended. */
-static int on_look(sd_event_source *s, void *userdata)
-{
-	struct agent *a = userdata;
-	int r;
-
-	a->carry.look_due = workers_run(a);
-	if (a->carry.look_due || a->shred.begun)
-		return 0;
-	r = look(a);
-	if (r < 0) {
-		char why[128];
-
-		snprintf(why, sizeof(why), "disks cannot be listed: %s",
-			 r == -E2BIG ? "volume files ask for too many" : strerror(-r));
-		for (uint32_t i = 0; i < a->state.n_volumes; i++)
-			if (a->carry.works[i].kind == WORK_WAIT)
-				waiting_fail(a, i, why);
-	}
-	plan_continue(a);
-	unread_read(a);
-	return 0;
 }
 
 static bool is_removed(sd_device *device, dev_t *ret_number)
@@ -318,7 +217,7 @@ static void device_gone(struct agent *a, sd_device *device, dev_t number)
 	for (uint32_t i = 0; i < a->state.n_volumes; i++) {
 		volume_dm_name(name, a->state.volumes[i].name);
 		if (map ? strcmp(map, name) == 0 && a->state.volumes[i].state == VOLUME_FAILED
-			: volume_has_disk(&a->carry, i, &disk) || was_refused(a, i))
+			: plan_has_disk(a, i, &disk) || was_refused(a, i))
 			volume_gone(a, i);
 	}
 }
@@ -328,10 +227,12 @@ static int on_block_device(sd_device_monitor *monitor, sd_device *device, void *
 	struct agent *a = userdata;
 	dev_t number;
 
-	if (is_removed(device, &number) && !a->shred.begun)
+	if (is_removed(device, &number) && !a->shred.begun) {
+		a->carry.look_stale = true;
 		device_gone(a, device, number);
+	}
 	/* One that is removed, too: it may be what udev had not finished with. */
-	sd_event_source_set_enabled(a->carry.look, SD_EVENT_ONESHOT);
+	sd_event_source_set_enabled(a->carry.begin_look, SD_EVENT_ONESHOT);
 	return 0;
 }
 
@@ -339,7 +240,7 @@ static int on_waited(sd_event_source *s, uint64_t usec, void *userdata)
 {
 	struct agent *a = userdata;
 
-	sd_event_source_set_enabled(a->carry.look, SD_EVENT_ONESHOT);
+	sd_event_source_set_enabled(a->carry.begin_look, SD_EVENT_ONESHOT);
 	return 0;
 }
 
@@ -348,7 +249,7 @@ static int monitor_start(struct agent *a)
 	struct agent_carry *c = &a->carry;
 	int r;
 
-	r = sd_event_add_defer(a->event, &c->look, on_look, a);
+	r = sd_event_add_defer(a->event, &c->begin_look, look_begin, a);
 	r = r < 0 ? r : sd_device_monitor_new(&c->monitor);
 	r = r < 0 ? r
 		  : sd_device_monitor_filter_add_match_subsystem_devtype(c->monitor, "block", NULL);
@@ -391,7 +292,7 @@ void plan_continue(struct agent *a)
 {
 	struct agent_carry *c = &a->carry;
 	uint64_t next = LEASE_NEVER;
-	bool waits = false, run = workers_run(a);
+	bool waits = false, run = workers_run(a) || (look_runs(a) && !look_is_stuck(a));
 
 	for (uint32_t i = 0; i < a->state.n_volumes; i++) {
 		const struct agent_work *work = &c->works[i];
@@ -401,8 +302,8 @@ void plan_continue(struct agent *a)
 			next = work->wait_until_ns;
 	}
 	agent_timer(a, &c->timer, next, on_waited);
-	if (c->look_due && !run)
-		sd_event_source_set_enabled(c->look, SD_EVENT_ONESHOT);
+	if (c->look_due && !run && !look_runs(a))
+		sd_event_source_set_enabled(c->begin_look, SD_EVENT_ONESHOT);
 	if (!waits && !run && !c->settled)
 		settle(a);
 }
@@ -418,7 +319,7 @@ void plan_wait(struct agent *a, uint32_t index)
 	a->carry.works[index].kind = WORK_WAIT;
 	a->carry.works[index].wait_until_ns = LEASE_NEVER;
 	(void)keeper_save(a);
-	sd_event_source_set_enabled(a->carry.look, SD_EVENT_ONESHOT);
+	sd_event_source_set_enabled(a->carry.begin_look, SD_EVENT_ONESHOT);
 }
 
 /* What this agent has to do for volume INDEX of the page. */
@@ -550,7 +451,7 @@ int plan_add(struct agent *a, const char *name)
 	a->carry.plan.volumes[index].refusal = PLAN_OK;
 	volume_init(a, index, clock_boottime_ns());
 	a->carry.works[index].kind = WORK_WAIT;
-	sd_event_source_set_enabled(a->carry.look, SD_EVENT_ONESHOT);
+	sd_event_source_set_enabled(a->carry.begin_look, SD_EVENT_ONESHOT);
 	return keeper_save(a) < 0 ? -EIO : (int)index;
 }
 

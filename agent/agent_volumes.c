@@ -216,7 +216,7 @@ static void undo_ended(struct agent *a, uint32_t index, enum work_kind kind, int
 	if (keeper_save(a) < 0)
 		return;
 	a->carry.works[index].kind = WORK_WAIT;
-	sd_event_source_set_enabled(a->carry.look, SD_EVENT_ONESHOT);
+	sd_event_source_set_enabled(a->carry.begin_look, SD_EVENT_ONESHOT);
 }
 
 /* As in undo_ended(): maps that may have stayed keep their place in the keeper's list. */

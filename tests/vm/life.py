@@ -27,7 +27,7 @@ After=emberlock-keeper.service
 Type=exec
 RemainAfterExit=yes
 ExecStart=/bin/bash -c 'n=0; while [ $n -lt {KILLS} ]; do sleep 0.$((RANDOM %% 9 + 1)); \\
-    p=$(pgrep -f "^{AGENT}") && kill -9 $p && n=$((n + 1)); done; touch /run/kills-done'
+    p=$(pgrep -o -f "^{AGENT}") && kill -9 $p && n=$((n + 1)); done; touch /run/kills-done'
 """
 HOLD_DISK = """[Unit]
 DefaultDependencies=no

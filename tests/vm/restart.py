@@ -15,7 +15,7 @@ from lib.world import VM, World, image_with, volume
 # The default run kills as often as the issue asks for; the whole suite more.
 KILLS = 200 if whole() else 50
 # Between two agents there is nobody to kill: then it is no kill, and does not count.
-KILL = f"p=$(pgrep -f '^{AGENT}') && kill -9 $p && echo killed || true"
+KILL = f"p=$(pgrep -o -f '^{AGENT}') && kill -9 $p && echo killed || true"
 LOAD = """
 cd /data
 i=0

@@ -27,6 +27,8 @@ HOT = {
     "hot": volume("ext4", "hot", HotPlug="yes", MountPoint="/hot"),
     "hotraw": volume("raw", "hotraw", HotPlug="yes", Owner="postgres", Mode="0600"),
     "hotsigned": volume("raw", "hotsigned", HotPlug="yes"),
+    # Its disk never comes; until then every disk is looked at for its label.
+    "hotlabel": volume("raw", "", "Label=nowhere", HotPlug="yes"),
 }
 LATE = volume("ext4", "late", Required="no")
 REFUSED = {
@@ -257,7 +259,7 @@ def hot_plug(vm: VM) -> None:
         plug(vm, "hotsigned")
         wait_for(vm, "hotsigned", "ready")
     with check("volumes/hot-plug: pulled out while the agent is away, it is cleaned up by the next one"):
-        vm.run(f"kill -STOP $(pgrep -f '^{AGENT}')")
+        vm.run(f"kill -STOP $(pgrep -o -f '^{AGENT}')")
         vm.qmp.remove_disk("hotraw")
         vm.run(f"pkill -9 -f '^{AGENT}'; timeout 60 sh -c 'until emberlockctl status >/dev/null 2>&1; do sleep 0.1; done'", timeout=70)
         wait_for(vm, "hotraw", "planned")
@@ -291,6 +293,42 @@ def added_and_resized(vm: VM) -> None:
             r = vm.run(f"unshare --user --map-root-user emberlockctl {command}", check=False)
             assert r.status == 1 and b"only root of the initial user namespace" in r.err, r
             assert vm.run(f"setpriv --reuid nobody --regid emberlock --clear-groups emberlockctl {command}", check=False).status == 1
+
+
+# Until a request is under way on the disk that does not end.
+STALL = """
+(dd if=/dev/zero of=/grownx/direct bs=4k oflag=direct status=none) >/dev/null 2>&1 &
+d=/sys/block/$(basename $(readlink /dev/disk/by-id/virtio-grownx))
+until [ $(awk '{ print $9 }' $d/stat) -gt 0 ]; do sleep 0.1; done
+sleep 1; [ $(awk '{ print $9 }' $d/stat) -gt 0 ]
+"""
+# A process of the agent's that waits for a disk.
+LOOK = "timeout 60 sh -c 'until ps -o stat= -C emberlock-agent | grep -q ^D; do sleep 0.1; done'"
+
+
+def renewed(vm: VM, times: int) -> None:
+    before = status(vm)["lease"]["challenge"]
+    vm.run(f"timeout 60 sh -c 'until [ $(emberlockctl status --json | sed -n \"s/.*.challenge.: //p\" | tr -d ,) -ge {before + times} ]; do sleep 0.5; done'",
+           timeout=70)
+
+
+def stalled(vm: VM) -> None:
+    """What keeps the agent from a disk keeps it from nothing else."""
+    limits = dict.fromkeys(("bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"), 0)
+    disk = {"device": f"disk{list(DISKS).index('grownx') + 1}", **limits}
+    with check("volumes/a disk stands still while disks are looked at: leases are renewed, and status answers"):
+        vm.qmp.execute("block_set_io_throttle", bps=1, **disk)
+        vm.run(STALL, timeout=60)
+        vm.run("echo 1 >/proc/sys/vm/drop_caches; udevadm trigger --action=change /dev/vda; " + LOOK, timeout=70)
+        renewed(vm, 4)
+    with check("volumes/the same with an agent that is new"):
+        vm.run(f"pkill -9 -f '^{AGENT}'; timeout 55 sh -c 'until emberlockctl status >/dev/null 2>&1; do sleep 0.1; done'; " + LOOK, timeout=130)
+        renewed(vm, 2)
+        assert status(vm)["agents"] > 1, status(vm)
+    with check("volumes/the disk goes on: so does the look"):
+        vm.qmp.execute("block_set_io_throttle", bps=0, **disk)
+        vm.run("timeout 60 sh -c 'while [ $(pgrep -c -f \"^" + AGENT + "\") -gt 1 ]; do sleep 0.1; done'; pkill -f '^dd if=/dev/zero of=/grownx'", timeout=70)
+        assert state_of(vm, "hotlabel")["state"] == "planned"
 
 
 def refusals(vm: VM) -> None:
@@ -327,6 +365,7 @@ def main() -> None:
             growth(vm)
             added_and_resized(vm)
             hot_plug(vm)
+            stalled(vm)
             save_journal(vm)
             with check("volumes/shred: every key of every layout is gone, and the receipt verifies"):
                 admission = status(vm)["admission"]
