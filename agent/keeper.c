@@ -170,6 +170,26 @@ static int start(struct keeper *keeper)
 	return 0;
 }
 
+/* 0: keys are held; 1: by the keeper of the initramfs; or negative errno. */
+static int begin(struct keeper *keeper, char *argv0, int *ret_ready_fd)
+{
+	/* Without a keeper nothing else can tell why. */
+	_cleanup_close_ int kmsg = open("/dev/kmsg", O_WRONLY | O_CLOEXEC | O_NOCTTY);
+	int r;
+
+	log_copy_errors(kmsg);
+	/* Only a unit can take over a keeper that is there already. */
+	r = arg_initramfs	      ? start_detached(ret_ready_fd)
+	    : getenv("NOTIFY_SOCKET") ? keeper_adopt()
+				      : 0;
+	if (r == 0) {
+		rename_self(argv0);
+		r = start(keeper);
+	}
+	log_copy_errors(-1);
+	return r;
+}
+
 int main(int argc, char *argv[])
 {
 	static struct keeper keeper;
@@ -178,16 +198,9 @@ int main(int argc, char *argv[])
 	r = parse_options(argc, argv);
 	if (r != 0)
 		return r < 0 ? 2 : 0;
-	/* Only a unit can take over a keeper that is there already. */
-	r = arg_initramfs	      ? start_detached(&ready_fd)
-	    : getenv("NOTIFY_SOCKET") ? keeper_adopt()
-				      : 0;
+	r = begin(&keeper, argv[0], &ready_fd);
 	if (r != 0)
 		return r < 0 ? 1 : 0;
-	rename_self(argv[0]);
-	r = start(&keeper);
-	if (r < 0)
-		return 1;
 
 	log_notice("keys are held%s%s; power is %s",
 		   keeper.boot_key.secret_memory ? " secretly" : "",

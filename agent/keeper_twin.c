@@ -22,6 +22,7 @@ static noreturn void twin_main(struct keeper *keeper)
 	int r;
 
 	(void)prctl(PR_SET_NAME, "emberlock-twin");
+	log_copy_errors(-1);
 	/* New connections are the primary's; the lock on the directory is kept by both. */
 	close(keeper->listen_fd);
 	/* Memory locks are not inherited. */

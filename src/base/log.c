@@ -18,6 +18,12 @@
 
 /* 0: not set yet, the environment is asked at the first line. */
 static enum log_level max_level;
+static int errors_fd = -1; /* log_copy_errors() */
+
+void log_copy_errors(int fd)
+{
+	errors_fd = fd;
+}
 
 void log_set_level(enum log_level level)
 {
@@ -75,6 +81,16 @@ static size_t put_prefix(char *line, enum log_level level)
 	return 3 + sizeof(name) - 1;
 }
 
+/* One write(2) a line, as the kernel's log takes it. TEXT ends in a newline. */
+static void copy_error(const char *text)
+{
+	char line[LINE_MAX_BYTES + 32];
+	int n = snprintf(line, sizeof(line), "<%d>emberlock: %s", LOG_LEVEL_ERROR, text);
+
+	if (write(errors_fd, line, (size_t)n) < 0)
+		return;
+}
+
 /* Adds to LINE, which holds LEN bytes and has room for LINE_MAX_BYTES and a NUL. */
 __attribute__((format(printf, 3, 0))) static size_t add(char *line, size_t len, const char *format,
 							va_list arguments)
@@ -86,15 +102,18 @@ __attribute__((format(printf, 3, 0))) static size_t add(char *line, size_t len, 
 	return (size_t)n > LINE_MAX_BYTES - len ? LINE_MAX_BYTES : len + (size_t)n;
 }
 
-static void write_line(char *line, size_t prefix, size_t len)
+static void write_line(enum log_level level, char *line, size_t prefix, size_t len)
 {
 	for (size_t i = prefix; i < len; i++)
 		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
 			line[i] = '?';
 	line[len] = '\n';
 	/* A log that cannot be written has nowhere to complain. */
-	if (write(STDERR_FILENO, line, len + 1) < 0)
-		return;
+	(void)!write(STDERR_FILENO, line, len + 1);
+	if (level == LOG_LEVEL_ERROR && errors_fd >= 0 && !stderr_is_kmsg()) {
+		line[len + 1] = '\0';
+		copy_error(line + prefix);
+	}
 }
 
 static bool wanted(enum log_level level)
@@ -106,7 +125,7 @@ static bool wanted(enum log_level level)
 
 void log_write(enum log_level level, const char *format, ...)
 {
-	char line[LINE_MAX_BYTES + 1];
+	char line[LINE_MAX_BYTES + 2];
 	int saved = errno;
 	size_t prefix;
 	va_list arguments;
@@ -115,14 +134,14 @@ void log_write(enum log_level level, const char *format, ...)
 		return;
 	prefix = put_prefix(line, level);
 	va_start(arguments, format);
-	write_line(line, prefix, add(line, prefix, format, arguments));
+	write_line(level, line, prefix, add(line, prefix, format, arguments));
 	va_end(arguments);
 	errno = saved;
 }
 
 int log_errno(int r, const char *format, ...)
 {
-	char line[LINE_MAX_BYTES + 1], text[128];
+	char line[LINE_MAX_BYTES + 2], text[128];
 	int saved = errno;
 	size_t prefix, len;
 	va_list arguments;
@@ -135,7 +154,7 @@ int log_errno(int r, const char *format, ...)
 	va_end(arguments);
 	len += (size_t)snprintf(line + len, LINE_MAX_BYTES + 1 - len, ": %s",
 				strerror_r(-r, text, sizeof(text)));
-	write_line(line, prefix, len > LINE_MAX_BYTES ? LINE_MAX_BYTES : len);
+	write_line(LOG_LEVEL_ERROR, line, prefix, len > LINE_MAX_BYTES ? LINE_MAX_BYTES : len);
 	errno = saved;
 	return r;
 }

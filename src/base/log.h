@@ -18,6 +18,9 @@ enum log_level {
  * (error, warning, notice, info, debug). */
 void log_set_level(enum log_level level);
 
+/* Errors go to FD too, which is /dev/kmsg: on the console of a quiet boot; -1: no more. */
+void log_copy_errors(int fd);
+
 /* Never allocates; lines are cut at 1,000 bytes; control characters are written as '?'. */
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -104,6 +104,25 @@ static void the_journal_has_a_prefix(void **state)
 	assert_string_equal(logged(), "far\n");
 }
 
+static void errors_are_copied(void **state)
+{
+	char copy[64] = "";
+	int ends[2];
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+	log_copy_errors(ends[1]);
+	log_warning("near");
+	log_error("far\x1b");
+	log_errno(-EIO, "disk");
+	log_copy_errors(-1);
+	log_error("over");
+	assert_string_equal(logged(), "near\nfar?\ndisk: Input/output error\nover\n");
+	assert_true(read(ends[0], copy, sizeof(copy) - 1) > 0);
+	assert_string_equal(copy, "<3>emberlock: far?\n<3>emberlock: disk: Input/output error\n");
+	close(ends[0]);
+	close(ends[1]);
+}
+
 #define captured(test) cmocka_unit_test_setup_teardown(test, redirect, restore)
 
 int main(void)
@@ -114,6 +133,7 @@ int main(void)
 		captured(long_lines_are_cut),
 		captured(errors_have_their_text),
 		captured(the_journal_has_a_prefix),
+		captured(errors_are_copied),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -100,6 +100,7 @@ def no_keeper(image: Path, world: World, credentials: dict[str, bytes]) -> None:
             assert vm.run("systemctl list-jobs --no-legend | grep -c emberlock-admitted", check=False).text == "0"
             assert vm.run("timeout 20 systemctl start emberlock-admitted.target", check=False).status not in (0, 124)
             assert "Nonsense" in vm.run("journalctl -u emberlock-keeper --no-pager -q").text
+            vm.console.wait("emberlock: .*Nonsense", 10)
             assert vm.run("dmsetup ls --target crypt | grep -c emberlock", check=False).text == "0"
 
 
