@@ -43,6 +43,10 @@ void finding_add(struct check *check, enum finding_level level, const char *area
 	va_start(arguments, format);
 	vsnprintf(list[findings->n].text, sizeof(list->text), format, arguments);
 	va_end(arguments);
+	/* Names and lines of an image, or of who mounts: nothing may steer the terminal, nor end JSON. */
+	for (char *c = list[findings->n].text; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
 	findings->n++;
 }
 

@@ -152,6 +152,12 @@ images() {
 	lacks '^missing +kernel +/boot/config-6.1: CONFIG_DM_CRYPT=y/m' sed -i /DM_CRYPT/d boot/config-6.1
 	lacks '^missing +kernel +/etc/kernel/cmdline: emberlock.power=armed' install -D /dev/null etc/kernel/cmdline
 
+	# What stands in it neither steers the terminal nor gets a finding out of the JSON.
+	lacks '^conflict +fstab +/etc/fstab: /dev/sdb\?\[2J\? on /data: ' \
+		append etc/fstab $'/dev/sdb\033[2J\377 /data ext4 defaults 0 0'
+	expect 1 check --root="$root" --json
+	says '"text": "/etc/fstab: /dev/sdb\?\[2J\? on /data: '
+
 	# What else takes disks by itself.
 	lacks "^conflict +fstab .*LABEL=l on /x: mounts the bare disk of volume 'data'" \
 		sh -c 'sed -i s/Serial=a/Label=l/ etc/emberlock/volumes.d/data.conf; echo "LABEL=l /x ext4 defaults 0 0" >etc/fstab'
