@@ -728,7 +728,10 @@ void deks_watch(struct deks *deks, struct http_request *http)
 		return;
 	}
 	watch = calloc(1, sizeof(*watch));
-	if (!watch) {
+	/* Who watches has DEKs, of which a manager that was restarted does not know. */
+	if (!watch || note_out(deks, view.workspace.id,
+			       view.now_ms + view.key.poll_ms + view.key.lease_ms) < 0) {
+		free(watch);
 		http_reply_error(http, 500, "internal", "out of memory");
 		return;
 	}

@@ -635,6 +635,19 @@ static void test_watch(void **state)
 	call_refused(&node, "/v1/deks/unwrap", one_blob(dek.blob, NULL), 403, "revoked");
 	/* At once. */
 	assert_true(watched(watch(&node), 403, "\"error\":\"revoked\"") < 10000);
+	/* A manager that knows of no DEKs any more still asks the KMS for who watches. */
+	manager_stop();
+	watched(one, 0, "");
+	manager_start();
+	make_key("again", PATIENT);
+	make_workspace("again", "again");
+	node_enrol(&node, "again", "watches-alone");
+	one = watch(&node);
+	pause_ms(300);
+	assert_int_equal(keyfile_set_state(key_dir, "again", KEYFILE_DISABLED), 0);
+	assert_true(watched(one, 403, "\"error\":\"revoked\"") < 15000);
+	one = watch(&other);
+	pause_ms(300);
 	/* Others do not notice; until they are removed. */
 	operate("DELETE", "/v1/storage-nodes/apart/removed-later", 204);
 	watched(one, 403, "\"error\":\"node\"");
