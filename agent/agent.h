@@ -10,7 +10,8 @@
  *	agent_initramfs.c  the part in the initramfs, and what comes of it
  *	agent_plan.c       which volume may be mapped now
  *	agent_look.c       a child that looks at the disks
- *	agent_volumes.c    workers that map and undo
+ *	agent_volumes.c    volumes mapped and undone
+ *	agent_worker.c     the processes that do so
  *	agent_change.c     volumes added, grown and re-sized at run time
  *	agent_report.c     self-test, boot report
  *	agent_identity.c   signing with the boot identity seed
@@ -88,6 +89,17 @@ enum work_kind {
 	WORK_UNGROW,  /* READY; a worker undoes segments that were not added */
 	WORK_SWAP,    /* READY; a worker makes the swap area again */
 	WORK_UNPLUG,  /* READY, but a disk of it is gone; a worker cleans up */
+};
+
+/* What came of one. */
+struct work_result {
+	bool reported; /* .said is what it said; else it was killed */
+	int status;    /* of its end */
+	struct work_said {
+		int32_t r;
+		bool left; /* maps that could not be undone may exist */
+		char reason[256];
+	} said;
 };
 
 struct agent_work {
@@ -325,18 +337,31 @@ void volume_undo(struct agent *a, uint32_t index, enum work_kind kind);
 int volume_announce(struct agent *a, const char *volume, uint32_t segment, uint64_t sectors);
 /* A disk of volume INDEX, which is READY or FAILED, is gone. */
 void volume_gone(struct agent *a, uint32_t index);
-/* Starts the worker that adds the segments behind those that volume INDEX has; its page says so, and
- * the keeper knows them. With none, the file system alone is grown. 0 or negative errno. */
-int volume_grow_start(struct agent *a, uint32_t index);
 /* Starts the worker that makes the swap area of volume INDEX again. 0 or negative errno. */
 int volume_swap_start(struct agent *a, uint32_t index, uint64_t bytes);
-/* Growth of volume INDEX came to no known end. Where the volume's map has all of it, the page takes it,
- * and .grow_to says still that the file system may have to grow: true. Else a worker undoes it. */
-bool volume_grow_recover(struct agent *a, uint32_t index);
 /* Volume INDEX was MAPPING when an agent before ended: takes it as READY, or undoes it. */
 void volume_recover(struct agent *a, uint32_t index);
 /* FAILED, with its reason, on the page and where people look. */
 void volume_failed(struct agent *a, uint32_t index, const char *reason);
+/* The worker of volume INDEX, of that KIND, has ended; not in a shred. */
+void volume_worked(struct agent *a, uint32_t index, enum work_kind kind,
+		   const struct work_result *result);
+/* For agent_change.c. The maps of segments FIRST to N - 1 are gone: the keeper need know them no more. */
+void volume_forget(struct agent *a, uint32_t index, uint32_t first, uint32_t n);
+/* The descriptor of the boot key in carry.boot_key_fd, which is held open only while the plan is carried
+ * out. 0 or negative errno. */
+int volume_boot_key_open(struct agent *a);
+void volume_boot_key_close(struct agent *a);
+/* All that a worker needs of the plan for volume INDEX. */
+struct volume_job volume_job_make(struct agent *a, uint32_t index);
+/* "/dev/vdb /dev/vdc"; what does not fit is left out. */
+void volume_disks_print(const struct agent *a, const struct plan_volume *planned, char *text,
+			size_t size);
+
+/* --- agent_worker.c */
+/* Starts the worker that does what KIND says for volume INDEX; volume_worked() is called at its end. 0 or
+ * negative errno. */
+int worker_fork(struct agent *a, uint32_t index, const struct volume_job *job, enum work_kind kind);
 /* A shred has begun: nothing is mapped any more. */
 void volumes_abort(struct agent *a);
 
@@ -345,6 +370,15 @@ void volumes_abort(struct agent *a);
  * errno with TEXT. */
 int change_begin(struct agent *a, uint16_t type, const struct control_change *request,
 		 char text[static 256]);
+/* A worker of a change has ended: true where KIND is of that sort. */
+bool change_worked(struct agent *a, uint32_t index, enum work_kind kind,
+		   const struct work_result *result);
+/* Starts the worker that adds the segments behind those that volume INDEX has; its page says so, and
+ * the keeper knows them. With none, the file system alone is grown. 0 or negative errno. */
+int volume_grow_start(struct agent *a, uint32_t index);
+/* Growth of volume INDEX came to no known end. Where the volume's map has all of it, the page takes it,
+ * and .grow_to says still that the file system may have to grow: true. Else a worker undoes it. */
+bool volume_grow_recover(struct agent *a, uint32_t index);
 /* The growth of volume INDEX that the page speaks of is over. */
 void change_grown(struct agent *a, uint32_t index, int r, const char *text);
 

@@ -21,6 +21,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "disks/config.h"
+#include "disks/volume.h"
 
 #define TEXT_SIZE 256
 
@@ -119,6 +120,68 @@ static int grow_announce(struct agent *a, uint32_t index)
 	return r;
 }
 
+int volume_grow_start(struct agent *a, uint32_t index)
+{
+	const struct state_volume *volume = &a->state.volumes[index];
+	struct volume_job job;
+	int r = volume->n_segments < volume->grow_to ? volume_boot_key_open(a) : 0;
+
+	if (r < 0)
+		return r;
+	job = volume_job_make(a, index);
+	job.n_mapped = volume->n_segments;
+	r = worker_fork(a, index, &job, WORK_GROW);
+	volume_boot_key_close(a);
+	return r;
+}
+
+static void ungrow_ended(struct agent *a, uint32_t index, int r)
+{
+	struct state_volume *volume = &a->state.volumes[index];
+
+	if (r < 0) {
+		log_errno(r, "volume %s: what is left of its growth cannot be undone",
+			  volume->name);
+		return;
+	}
+	volume_forget(a, index, volume->n_segments, volume->grow_to);
+	volume->grow_to = 0;
+	(void)keeper_save(a);
+}
+
+static void growth_undo(struct agent *a, uint32_t index)
+{
+	const struct state_volume *volume = &a->state.volumes[index];
+	struct volume_job job = {
+		.config = &a->carry.configs[index],
+		.n_mapped = volume->n_segments,
+		.n_segments = volume->grow_to,
+		.boot_key_fd = -1,
+	};
+	int r = worker_fork(a, index, &job, WORK_UNGROW);
+
+	if (r < 0)
+		ungrow_ended(a, index, r);
+}
+
+bool volume_grow_recover(struct agent *a, uint32_t index)
+{
+	const struct plan_volume *planned = &a->carry.plan.volumes[index];
+	struct state_volume *volume = &a->state.volumes[index];
+	uint32_t n = 0;
+
+	if (volume_growth_look(volume->name, &n) < 0 || n < volume->grow_to) {
+		growth_undo(a, index);
+		return false;
+	}
+	volume->n_segments = volume->grow_to;
+	if (plan_refresh(a, index) == 0) {
+		volume->bytes = planned->bytes;
+		volume_disks_print(a, planned, volume->disk, sizeof(volume->disk));
+	}
+	return keeper_save(a) == 0;
+}
+
 static int grow(struct agent *a, const struct control_change *request, char text[static TEXT_SIZE])
 {
 	int index = find_ready(a, request->volume, text);
@@ -160,6 +223,23 @@ void change_grown(struct agent *a, uint32_t index, int r, const char *text)
 	control_changed(a, index, r, text);
 }
 
+/* One that was killed may have come to the file system, or not. */
+static void grow_ended(struct agent *a, uint32_t index, const struct work_result *result)
+{
+	struct state_volume *volume = &a->state.volumes[index];
+	char reason[128];
+
+	if (result->reported) {
+		change_grown(a, index, result->said.r, result->said.reason);
+		return;
+	}
+	if (volume->n_segments < volume->grow_to && volume_grow_recover(a, index) &&
+	    volume_grow_start(a, index) == 0)
+		return;
+	snprintf(reason, sizeof(reason), "volume %s: its worker was killed", volume->name);
+	change_grown(a, index, -EINTR, reason);
+}
+
 static int swap_resize(struct agent *a, const struct control_change *request,
 		       char text[static TEXT_SIZE])
 {
@@ -178,6 +258,23 @@ static int swap_resize(struct agent *a, const struct control_change *request,
 		return refuse(text, -EINVAL, volume->name, "a swap area needs 1 MiB");
 	r = volume_swap_start(a, (uint32_t)index, bytes);
 	return r < 0 ? refuse(text, r, volume->name, strerror(-r)) : index;
+}
+
+bool change_worked(struct agent *a, uint32_t index, enum work_kind kind,
+		   const struct work_result *result)
+{
+	int r = result->reported ? result->said.r : -EINTR;
+
+	if (kind == WORK_GROW)
+		grow_ended(a, index, result);
+	else if (kind == WORK_UNGROW)
+		ungrow_ended(a, index, r);
+	else if (kind == WORK_SWAP)
+		control_changed(a, index, r,
+				result->reported ? result->said.reason : "the worker was killed");
+	else
+		return false;
+	return true;
 }
 
 int change_begin(struct agent *a, uint16_t type, const struct control_change *request,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Workers: one forked process maps, or undoes, one volume.
+/* Volumes mapped and undone, each by a worker (agent_worker.c).
  *
  * The order, and why an agent may be killed between any two lines:
  *
@@ -21,108 +21,14 @@
  * A worker dies with its agent (PR_SET_PDEATHSIG), and systemd starts the next agent when the unit's
  * processes have ended: two workers never work on one volume. */
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/close_range.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 
 #include "agent.h"
 #include "base/cleanup.h"
-#include "base/clock.h"
-#include "base/io.h"
 #include "base/log.h"
 #include "disks/segment.h"
 #include "disks/volume.h"
-#include "keys/hygiene.h"
-
-/* Making a file system takes a second or so; a disk that stalls must not stall the boot's report. */
-#define WORKER_LIMIT_NS (120 * NSEC_PER_SEC)
-#define SWAP_LIMIT_NS	(1800 * NSEC_PER_SEC)
-
-struct work_result {
-	int32_t r;
-	bool left; /* maps that could not be undone may exist */
-	char reason[256];
-};
-
-/* --- in the worker */
-
-/* Leaves nothing of the agent's open: above all not its connection to the keeper, which must end
- * when the agent does. */
-static void close_others(int a, int b)
-{
-	unsigned low = (unsigned)(a < b ? a : b), high = (unsigned)(a < b ? b : a);
-
-	if (a < 0 || b < 0)
-		low = high;
-	if (low > 3)
-		close_range(3, low - 1, 0);
-	if (high > low + 1)
-		close_range(low + 1, high - 1, 0);
-	close_range(high + 1, ~0u, 0);
-}
-
-static int worker_settle(pid_t parent)
-{
-	sigset_t none;
-
-	sigemptyset(&none);
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || sigprocmask(SIG_SETMASK, &none, NULL) < 0)
-		return -errno;
-	if (getppid() != parent)
-		_exit(EXIT_FAILURE); /* the agent ended before it could take us with it */
-	return process_lock();
-}
-
-static int work_do(const struct volume_job *job, enum work_kind kind, struct work_result *result)
-{
-	switch (kind) {
-	case WORK_MAP:
-		return volume_map(job, result->reason, &result->left);
-	case WORK_GROW:
-		return volume_grow(job, result->reason, &result->left);
-	case WORK_UNGROW:
-		return volume_growth_undo(job->config->name, job->n_mapped, job->n_segments);
-	case WORK_SWAP:
-		return volume_swap_resize(job, result->reason);
-	case WORK_UNPLUG:
-		return volume_unplug(job->config->name, job->n_segments);
-	default:
-		return volume_unmap(job->config->name, job->n_segments);
-	}
-}
-
-__attribute__((noreturn)) static void worker_run(const struct volume_job *job, enum work_kind kind,
-						 int result_fd, pid_t parent)
-{
-	struct work_result result = {0};
-
-	volume_worker_begin();
-	close_others(result_fd, job->boot_key_fd);
-	result.r = worker_settle(parent);
-	if (result.r < 0)
-		snprintf(result.reason, sizeof(result.reason), "volume %s: worker: %s",
-			 job->config->name, strerror(-result.r));
-	else
-		result.r = work_do(job, kind, &result);
-	registers_scrub();
-	_exit(fd_write_full(result_fd, &result, sizeof(result)) < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
-}
-
-/* --- in the agent */
-
-static void work_end(struct agent_work *work, enum work_kind next)
-{
-	work->child = sd_event_source_disable_unref(work->child);
-	work->limit = sd_event_source_disable_unref(work->limit);
-	cleanup_close(&work->result_fd);
-	work->result_fd = -1;
-	work->pid = 0;
-	work->kind = next;
-}
 
 void volume_failed(struct agent *a, uint32_t index, const char *reason)
 {
@@ -168,7 +74,7 @@ static bool report_lists(const struct agent *a, uint32_t index, uint32_t segment
 }
 
 /* The maps of segments FIRST to N - 1 are gone: the keeper need know them no more. */
-static void maps_forget_from(struct agent *a, uint32_t index, uint32_t first, uint32_t n)
+void volume_forget(struct agent *a, uint32_t index, uint32_t first, uint32_t n)
 {
 	const struct state_volume *volume = &a->state.volumes[index];
 
@@ -182,7 +88,7 @@ static void maps_forget_from(struct agent *a, uint32_t index, uint32_t first, ui
 
 static void maps_forget(struct agent *a, uint32_t index)
 {
-	maps_forget_from(a, index, 0, a->state.volumes[index].n_segments);
+	volume_forget(a, index, 0, a->state.volumes[index].n_segments);
 }
 
 /* The end of an undoing. Maps that stayed keep their place in the keeper's list: a shred finds
@@ -220,7 +126,7 @@ static void undo_ended(struct agent *a, uint32_t index, enum work_kind kind, int
 }
 
 /* As in undo_ended(): maps that may have stayed keep their place in the keeper's list. */
-static void map_ended(struct agent *a, uint32_t index, const struct work_result *result)
+static void map_ended(struct agent *a, uint32_t index, const struct work_said *result)
 {
 	if (result->r == 0) {
 		volume_ready(a, index);
@@ -229,38 +135,6 @@ static void map_ended(struct agent *a, uint32_t index, const struct work_result 
 	if (!result->left)
 		maps_forget(a, index);
 	volume_failed(a, index, result->reason);
-}
-
-static void ungrow_ended(struct agent *a, uint32_t index, int r)
-{
-	struct state_volume *volume = &a->state.volumes[index];
-
-	if (r < 0) {
-		log_errno(r, "volume %s: what is left of its growth cannot be undone",
-			  volume->name);
-		return;
-	}
-	maps_forget_from(a, index, volume->n_segments, volume->grow_to);
-	volume->grow_to = 0;
-	(void)keeper_save(a);
-}
-
-/* One that was killed may have come to the file system, or not. */
-static void grow_ended(struct agent *a, uint32_t index, bool reported,
-		       const struct work_result *result)
-{
-	struct state_volume *volume = &a->state.volumes[index];
-	char reason[128];
-
-	if (reported) {
-		change_grown(a, index, result->r, result->reason);
-		return;
-	}
-	if (volume->n_segments < volume->grow_to && volume_grow_recover(a, index) &&
-	    volume_grow_start(a, index) == 0)
-		return;
-	snprintf(reason, sizeof(reason), "volume %s: its worker was killed", volume->name);
-	change_grown(a, index, -EINTR, reason);
 }
 
 static void unplug_ended(struct agent *a, uint32_t index, int r)
@@ -276,9 +150,8 @@ static void unplug_ended(struct agent *a, uint32_t index, int r)
 		volume_failed(a, index, reason);
 		return;
 	}
-	maps_forget_from(a, index, 0,
-			 volume->grow_to > volume->n_segments ? volume->grow_to
-							      : volume->n_segments);
+	volume_forget(a, index, 0,
+		      volume->grow_to > volume->n_segments ? volume->grow_to : volume->n_segments);
 	volume->grow_to = 0;
 	log_info("volume %s: disk %s is gone, and its keys", volume->name, volume->disk);
 	if (a->carry.configs[index].hot_plug) {
@@ -290,111 +163,31 @@ static void unplug_ended(struct agent *a, uint32_t index, int r)
 	volume_failed(a, index, reason);
 }
 
-/* What became of a volume that is ready and stays so. Whether KIND is of that sort. */
-static bool change_worker_ended(struct agent *a, uint32_t index, enum work_kind kind, bool reported,
-				const struct work_result *result)
-{
-	if (kind == WORK_GROW)
-		grow_ended(a, index, reported, result);
-	else if (kind == WORK_UNGROW)
-		ungrow_ended(a, index, reported ? result->r : -EINTR);
-	else if (kind == WORK_SWAP)
-		control_changed(a, index, reported ? result->r : -EINTR,
-				reported ? result->reason : "the worker was killed");
-	else if (kind == WORK_UNPLUG)
-		unplug_ended(a, index, reported ? result->r : -EINTR);
-	return kind >= WORK_GROW && kind <= WORK_UNPLUG;
-}
-
-static int on_worker_end(sd_event_source *s, const siginfo_t *si, void *userdata)
-{
-	struct agent_work *work = userdata;
-	struct agent *a = work->agent;
-	enum work_kind kind = work->kind;
-	struct work_result result = {0};
-	bool reported =
-		work->result_fd >= 0 && fd_read_full(work->result_fd, &result, sizeof(result)) == 0;
-
-	result.reason[sizeof(result.reason) - 1] = '\0';
-	work_end(work, WORK_NONE);
-	if (a->shred.begun)
-		return 0;
-	if (change_worker_ended(a, work->index, kind, reported, &result))
-		;
-	else if (kind == WORK_ABANDON)
-		volume_undo(a, work->index, WORK_SWEEP);
-	else if (reported && kind == WORK_MAP)
-		map_ended(a, work->index, &result);
-	else if (reported)
-		undo_ended(a, work->index, kind, result.r);
-	else if (kind == WORK_MAP) {
-		log_error("volume %s: worker ended by signal or without a word (%d)",
-			  a->state.volumes[work->index].name, si->si_status);
-		volume_undo(a, work->index, WORK_CLEAN);
-	} else {
-		undo_ended(a, work->index, kind, -EIO);
-	}
-	if (work->gone && work->kind == WORK_NONE)
-		volume_gone(a, work->index);
-	plan_continue(a);
-	return 0;
-}
-
-/* A worker that waits for a stalled disk cannot be killed either; its maps stay in the keeper's
- * list until it has ended and they have been undone. That is tried once. */
-static int on_worker_limit(sd_event_source *s, uint64_t usec, void *userdata)
-{
-	struct agent_work *work = userdata;
-	struct agent *a = work->agent;
-	char reason[128];
-
-	sd_event_source_send_child_signal(work->child, SIGKILL, NULL, 0);
-	if (work->kind == WORK_SWEEP || (work->kind >= WORK_GROW && work->kind <= WORK_UNPLUG))
-		return 0;
-	snprintf(reason, sizeof(reason), "volume %s: not made within %ju s",
-		 a->state.volumes[work->index].name, (uintmax_t)(WORKER_LIMIT_NS / NSEC_PER_SEC));
-	volume_failed(a, work->index, reason);
-	work->kind = WORK_ABANDON;
-	plan_continue(a);
-	return 0;
-}
-
-static void worker_watch(struct agent *a, struct agent_work *work)
-{
-	/* To read back what was swapped out takes as long as it takes. */
-	uint64_t limit_ns = work->kind == WORK_SWAP ? SWAP_LIMIT_NS : WORKER_LIMIT_NS;
-	int r = sd_event_add_child(a->event, &work->child, work->pid, WEXITED, on_worker_end, work);
-
-	r = r < 0 ? r
-		  : sd_event_add_time(a->event, &work->limit, CLOCK_BOOTTIME,
-				      (clock_boottime_ns() + limit_ns) / 1000, 0, on_worker_limit,
-				      work);
-	if (r < 0) /* takes the worker with it; the next agent undoes what it left */
-		agent_exit(a, log_errno(r, "worker"));
-}
-
-static int worker_fork(struct agent *a, uint32_t index, const struct volume_job *job,
-		       enum work_kind kind)
+void volume_worked(struct agent *a, uint32_t index, enum work_kind kind,
+		   const struct work_result *result)
 {
 	struct agent_work *work = &a->carry.works[index];
-	pid_t parent = getpid();
-	int fds[2], r;
 
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return -errno;
-	work->pid = fork();
-	if (work->pid == 0)
-		worker_run(job, kind, fds[1], parent);
-	r = work->pid < 0 ? -errno : 0;
-	close(fds[1]);
-	if (r < 0) {
-		close(fds[0]);
-		return r;
+	if (kind == WORK_UNPLUG)
+		unplug_ended(a, index, result->reported ? result->said.r : -EINTR);
+	else if (change_worked(a, index, kind, result))
+		;
+	else if (kind == WORK_ABANDON)
+		volume_undo(a, index, WORK_SWEEP);
+	else if (result->reported && kind == WORK_MAP)
+		map_ended(a, index, &result->said);
+	else if (result->reported)
+		undo_ended(a, index, kind, result->said.r);
+	else if (kind == WORK_MAP) {
+		log_error("volume %s: worker ended by signal or without a word (%d)",
+			  a->state.volumes[index].name, result->status);
+		volume_undo(a, index, WORK_CLEAN);
+	} else {
+		undo_ended(a, index, kind, -EIO);
 	}
-	work->kind = kind;
-	work->result_fd = fds[0];
-	worker_watch(a, work);
-	return 0;
+	if (work->gone && work->kind == WORK_NONE)
+		volume_gone(a, index);
+	plan_continue(a);
 }
 
 void volume_recover(struct agent *a, uint32_t index)
@@ -442,7 +235,7 @@ static int maps_announce(struct agent *a, uint32_t index)
 		int r = volume_announce(a, planned->config->name, i, segment->length_sectors);
 
 		if (r < 0) {
-			maps_forget_from(a, index, 0, i);
+			volume_forget(a, index, 0, i);
 			return r;
 		}
 	}
@@ -450,7 +243,7 @@ static int maps_announce(struct agent *a, uint32_t index)
 }
 
 /* "/dev/vdb /dev/vdc"; what does not fit is left out. */
-static void disks_print(const struct agent *a, const struct plan_volume *planned, char *text,
+void volume_disks_print(const struct agent *a, const struct plan_volume *planned, char *text,
 			size_t size)
 {
 	size_t used = 0;
@@ -470,12 +263,12 @@ static void disks_print(const struct agent *a, const struct plan_volume *planned
 }
 
 /* The descriptor of the boot key, which is held open only while the plan is carried out. */
-static int boot_key_open(struct agent *a)
+int volume_boot_key_open(struct agent *a)
 {
 	return a->carry.boot_key_fd >= 0 ? 0 : keeper_boot_key(a, &a->carry.boot_key_fd);
 }
 
-static void boot_key_close(struct agent *a)
+void volume_boot_key_close(struct agent *a)
 {
 	if (!a->carry.settled)
 		return;
@@ -483,7 +276,7 @@ static void boot_key_close(struct agent *a)
 	a->carry.boot_key_fd = -1;
 }
 
-static struct volume_job job_make(struct agent *a, uint32_t index)
+struct volume_job volume_job_make(struct agent *a, uint32_t index)
 {
 	const struct plan_volume *planned = &a->carry.plan.volumes[index];
 	struct volume_job job = {
@@ -512,7 +305,7 @@ static void page_mapping(struct agent *a, uint32_t index)
 	volume->instance++;
 	volume->n_segments = planned->n_segments;
 	volume->bytes = planned->bytes;
-	disks_print(a, planned, volume->disk, sizeof(volume->disk));
+	volume_disks_print(a, planned, volume->disk, sizeof(volume->disk));
 }
 
 void volume_start(struct agent *a, uint32_t index)
@@ -520,7 +313,7 @@ void volume_start(struct agent *a, uint32_t index)
 	struct state_volume *volume = &a->state.volumes[index];
 	struct volume_job job;
 	char reason[128];
-	int r = boot_key_open(a);
+	int r = volume_boot_key_open(a);
 
 	if (r < 0) {
 		snprintf(reason, sizeof(reason),
@@ -529,7 +322,7 @@ void volume_start(struct agent *a, uint32_t index)
 		return;
 	}
 	page_mapping(a, index);
-	job = job_make(a, index);
+	job = volume_job_make(a, index);
 	if (keeper_save(a) < 0)
 		return;
 	r = maps_announce(a, index);
@@ -538,7 +331,7 @@ void volume_start(struct agent *a, uint32_t index)
 		if (r < 0)
 			maps_forget(a, index);
 	}
-	boot_key_close(a);
+	volume_boot_key_close(a);
 	if (r < 0) {
 		snprintf(reason, sizeof(reason), "volume %s: cannot be started: %s", volume->name,
 			 strerror(-r));
@@ -546,24 +339,9 @@ void volume_start(struct agent *a, uint32_t index)
 	}
 }
 
-int volume_grow_start(struct agent *a, uint32_t index)
-{
-	const struct state_volume *volume = &a->state.volumes[index];
-	struct volume_job job;
-	int r = volume->n_segments < volume->grow_to ? boot_key_open(a) : 0;
-
-	if (r < 0)
-		return r;
-	job = job_make(a, index);
-	job.n_mapped = volume->n_segments;
-	r = worker_fork(a, index, &job, WORK_GROW);
-	boot_key_close(a);
-	return r;
-}
-
 int volume_swap_start(struct agent *a, uint32_t index, uint64_t bytes)
 {
-	struct volume_job job = job_make(a, index);
+	struct volume_job job = volume_job_make(a, index);
 
 	job.bytes = bytes;
 	return worker_fork(a, index, &job, WORK_SWAP);
@@ -593,45 +371,4 @@ void volume_gone(struct agent *a, uint32_t index)
 	r = worker_fork(a, index, &job, WORK_UNPLUG);
 	if (r < 0)
 		unplug_ended(a, index, r);
-}
-
-static void growth_undo(struct agent *a, uint32_t index)
-{
-	const struct state_volume *volume = &a->state.volumes[index];
-	struct volume_job job = {
-		.config = &a->carry.configs[index],
-		.n_mapped = volume->n_segments,
-		.n_segments = volume->grow_to,
-		.boot_key_fd = -1,
-	};
-	int r = worker_fork(a, index, &job, WORK_UNGROW);
-
-	if (r < 0)
-		ungrow_ended(a, index, r);
-}
-
-bool volume_grow_recover(struct agent *a, uint32_t index)
-{
-	const struct plan_volume *planned = &a->carry.plan.volumes[index];
-	struct state_volume *volume = &a->state.volumes[index];
-	uint32_t n = 0;
-
-	if (volume_growth_look(volume->name, &n) < 0 || n < volume->grow_to) {
-		growth_undo(a, index);
-		return false;
-	}
-	volume->n_segments = volume->grow_to;
-	if (plan_refresh(a, index) == 0) {
-		volume->bytes = planned->bytes;
-		disks_print(a, planned, volume->disk, sizeof(volume->disk));
-	}
-	return keeper_save(a) == 0;
-}
-
-void volumes_abort(struct agent *a)
-{
-	for (uint32_t i = 0; i < a->state.n_volumes; i++)
-		if (a->carry.works[i].child)
-			sd_event_source_send_child_signal(a->carry.works[i].child, SIGKILL, NULL,
-							  0);
 }

@@ -28,7 +28,7 @@ if(EMBERLOCK_TESTS)
 	add_executable(test_agent_restart ${CMAKE_SOURCE_DIR}/tests/unit/agent_restart.c
 		${CMAKE_SOURCE_DIR}/agent/agent_plan.c ${CMAKE_SOURCE_DIR}/agent/agent_volumes.c
 		${CMAKE_SOURCE_DIR}/agent/agent_text.c ${CMAKE_SOURCE_DIR}/agent/agent_change.c
-		${CMAKE_SOURCE_DIR}/agent/agent_look.c)
+		${CMAKE_SOURCE_DIR}/agent/agent_look.c ${CMAKE_SOURCE_DIR}/agent/agent_worker.c)
 	target_include_directories(test_agent_restart PRIVATE ${CMAKE_SOURCE_DIR}/agent)
 	target_link_libraries(test_agent_restart PRIVATE core PkgConfig::SYSTEMD PkgConfig::CMOCKA)
 	emberlock_test(test_agent_restart unit.agent_restart unit)
