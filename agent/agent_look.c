@@ -15,6 +15,7 @@
 
 #include "agent.h"
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "disks/find.h"
 #include "disks/volume.h"
@@ -31,8 +32,9 @@ struct look_found {
 
 /* --- in the child */
 
-/* Nothing of the agent's stays open: see worker_run(). */
-__attribute__((noreturn)) static void child_run(const struct agent *a, uint32_t n, pid_t parent)
+/* Nothing of the agent's stays open: see worker_run(). Nor does its key stay in a process that may outlast
+ * the agent's own use of it. */
+__attribute__((noreturn)) static void child_run(struct agent *a, uint32_t n, pid_t parent)
 {
 	struct look_found *found = a->carry.look.found;
 	sigset_t none;
@@ -40,8 +42,9 @@ __attribute__((noreturn)) static void child_run(const struct agent *a, uint32_t 
 	sigemptyset(&none);
 	volume_worker_begin();
 	if (close_range(3, ~0u, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
-	    sigprocmask(SIG_SETMASK, &none, NULL) < 0 || getppid() != parent)
+	    sigprocmask(SIG_SETMASK, &none, NULL) < 0 || getppid() != parent || process_lock() < 0)
 		_exit(EXIT_FAILURE);
+	a->vm_key = signing_key_free(a->vm_key);
 	found->r = disks_find(a->carry.round_configs, n, found->disks, DISKS_MAX, &found->n,
 			      &found->unfinished);
 	_exit(EXIT_SUCCESS);

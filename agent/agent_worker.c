@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/io.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "disks/volume.h"
 #include "keys/hygiene.h"
@@ -155,8 +156,10 @@ int worker_fork(struct agent *a, uint32_t index, const struct volume_job *job, e
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -errno;
 	work->pid = fork();
-	if (work->pid == 0)
+	if (work->pid == 0) {
+		a->vm_key = signing_key_free(a->vm_key);
 		worker_run(job, kind, fds[1], parent);
+	}
 	r = work->pid < 0 ? -errno : 0;
 	close(fds[1]);
 	if (r < 0) {

@@ -341,6 +341,12 @@ int sha256(const void *bytes, size_t n, uint8_t ret_hash[static HASH_SIZE])
 	return 0;
 }
 
+struct signing_key *signing_key_free(struct signing_key *key)
+{
+	must(getpid() != agent_pid, "the agent loses its key");
+	return NULL;
+}
+
 int process_lock(void)
 {
 	return 0;
