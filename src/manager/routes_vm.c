@@ -56,25 +56,34 @@ struct boot_body {
 	struct store_vm vm;
 };
 
+/* The VM that the report names. Where there is none, a key that signs no report stands in for its own:
+ * to a stranger all VMs, there or not, refuse alike and after the same work. -ENOENT, or the store's. */
+static int boot_find_vm(struct http_request *http, const struct boot_report *claimed,
+			struct store_vm *vm)
+{
+	uint8_t next[PUBLIC_KEY_SIZE];
+	int r;
+
+	r = store_vm_get(http->manager->store, claimed->workspace, claimed->vm, vm);
+	if (r == -ENOENT)
+		operation_signing_key_list(http->manager, vm->public_key, next);
+	return r;
+}
+
 /* Whether the body is whole and signed, by an enrolled VM and by the boot key; else answered. */
 static bool boot_verify(struct http_request *http, struct boot_body *body)
 {
 	struct boot_report claimed;
-	int r;
+	int r, vm_r;
 
 	if (http->body_size != BOOT_BODY_SIZE ||
 	    boot_report_decode(http->body, BOOT_REPORT_SIZE, &claimed) < 0) {
 		vm_reply_malformed(http);
 		return false;
 	}
-	r = store_vm_get(http->manager->store, claimed.workspace, claimed.vm, &body->vm);
-	if (r < 0 && r != -ENOENT) {
+	vm_r = boot_find_vm(http, &claimed, &body->vm);
+	if (vm_r < 0 && vm_r != -ENOENT) {
 		vm_reply_store_error(http);
-		return false;
-	}
-	if (r == -ENOENT || body->vm.removed_ms > 0) {
-		http_reply_error(http, 403, "vm", "VM %s/%s is not enrolled", claimed.workspace,
-				 claimed.vm);
 		return false;
 	}
 	r = boot_report_verify(http->body, BOOT_REPORT_SIZE, body->vm.public_key, &body->report);
@@ -87,8 +96,13 @@ static bool boot_verify(struct http_request *http, struct boot_body *body)
 		vm_reply_malformed(http);
 		return false;
 	}
-	if (r < 0 || memcmp(body->request.admission, body->admission, HASH_SIZE) != 0) {
-		vm_reply_unsigned(http, "the key that counts");
+	if (r < 0 || vm_r < 0 || memcmp(body->request.admission, body->admission, HASH_SIZE) != 0) {
+		vm_reply_unsigned(http, "an enrolled VM of that name, and its boot");
+		return false;
+	}
+	if (body->vm.removed_ms > 0) {
+		http_reply_error(http, 403, "vm", "VM %s/%s is not enrolled any more",
+				 claimed.workspace, claimed.vm);
 		return false;
 	}
 	return true;

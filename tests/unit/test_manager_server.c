@@ -173,7 +173,7 @@ static void test_malformed(void **state)
 	random_key(&unknown.key);
 	vm_boot(&unknown);
 	vm_post_boot(&unknown, &answer);
-	assert_int_equal(answer.status, 403);
+	assert_int_equal(answer.status, 401);
 	get("/v1/lease", &answer);
 	assert_int_equal(answer.status, 405);
 	get("/v1/fleet", &answer);
