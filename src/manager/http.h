@@ -34,6 +34,7 @@ enum http_role {
 struct http_request {
 	struct manager *manager;
 	unsigned role; /* one bit of enum http_role */
+	bool expired;  /* the administrator's certificate, since the connection was made */
 	char peer[64]; /* CN of the administrator's certificate; "" on the other listeners */
 	uint8_t client_key[HASH_SIZE];	/* third listener: SHA-256 of the client's public key */
 	uint8_t certificate[HASH_SIZE]; /* SHA-256 of the administrator's certificate */

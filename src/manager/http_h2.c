@@ -27,6 +27,8 @@ static int on_begin_headers(nghttp2_session *h2, const nghttp2_frame *frame, voi
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	stream->request.manager = session->server->options.manager;
 	stream->request.role = session->role;
+	stream->request.expired =
+		session->expires_s > 0 && clock_realtime_s() >= session->expires_s;
 	stream->request.query = "";
 	memcpy(stream->request.peer, session->peer, sizeof(session->peer));
 	memcpy(stream->request.client_key, session->client_key, HASH_SIZE);

@@ -141,9 +141,11 @@ void http_stream_route(struct http_stream *stream, const struct http_route *rout
 		if (routes[i].method != request->method)
 			continue;
 		stream->route = &routes[i];
-		if (!(routes[i].roles & request->role))
-			http_reply_error(request, 403, "forbidden", "%s %s: not for this role",
-					 method_names[request->method], routes[i].pattern);
+		if (request->expired || !(routes[i].roles & request->role))
+			http_reply_error(request, 403, "forbidden", "%s %s: %s",
+					 method_names[request->method], routes[i].pattern,
+					 request->expired ? "the certificate has expired"
+							  : "not for this role");
 		return;
 	}
 	if (other_method)

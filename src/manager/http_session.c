@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -57,6 +58,21 @@ static int set_client_key(struct http_session *session, X509 *certificate)
 	return r;
 }
 
+/* A handshake looks at the date once, and a connection may outlive it. */
+static int set_expiry(struct http_session *session, X509 *certificate)
+{
+	struct tm tm;
+	time_t at;
+
+	if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &tm) != 1)
+		return -EACCES;
+	at = timegm(&tm);
+	if (at <= 0)
+		return -EACCES;
+	session->expires_s = (uint64_t)at;
+	return 0;
+}
+
 static int set_peer(struct http_session *session)
 {
 	enum tls_clients clients = session->server->options.clients;
@@ -85,7 +101,7 @@ static int set_peer(struct http_session *session)
 				  sizeof(session->peer));
 	if (X509_digest(certificate, EVP_sha256(), session->certificate, NULL) != 1)
 		return -EIO;
-	return 0;
+	return set_expiry(session, certificate);
 }
 
 /* --- lists --- */

@@ -17,6 +17,7 @@ struct http_session {
 	char peer[64];
 	uint8_t client_key[HASH_SIZE];
 	uint8_t certificate[HASH_SIZE];
+	uint64_t expires_s; /* the administrator's certificate, since 1970; 0: never */
 	/* CLOCK_BOOTTIME, ms; 0: not so */
 	uint64_t accepted_ms, received_ms, stalled_ms, ping_ms, idle_ms;
 	const uint8_t *out; /* nghttp2's; not yet written */
