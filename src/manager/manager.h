@@ -77,8 +77,8 @@ void manager_address(const struct manager *manager, enum manager_listener listen
 		     char text[static 64]);
 
 /* --- operations of the admin API ---
- * Those with DONE talk to the KMS: they return at once, and DONE runs later in the loop, exactly
- * once unless the return value was negative (then never). R is 0, or negative with MESSAGE naming
+ * Those with DONE talk to the KMS: they return at once, and DONE runs later in the loop, or at once
+ * where the KMS need not be asked; exactly once unless the return value was negative (then never). R is 0, or negative with MESSAGE naming
  * what was refused: -EEXIST, -ENOENT, -EBUSY; -EINVAL settings; -EKEYREJECTED the KMS refused;
  * -EAGAIN the KMS did not answer; -EIO the store. */
 typedef void (*operation_done)(int r, const char *message, void *userdata);
@@ -92,7 +92,8 @@ int operation_key_clear(struct manager *manager, const char *name, operation_don
 			void *userdata);
 /* Makes a KEK, wraps it under the CMK, unwraps it again, binds. Where the workspace is bound
  * already: only while its old key answers with success (a live unwrap), and with all KEKs of its DEKs.
- * -EKEYREJECTED for a revoked KEY. */
+ * -EKEYREJECTED for a revoked KEY; -EBUSY where other workspaces are under its CMK by another key
+ * configuration, and this one is not, nor any by KEY. */
 int operation_workspace_bind(struct manager *manager, const char *workspace, const char *key,
 			     operation_done done, void *userdata);
 

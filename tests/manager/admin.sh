@@ -209,6 +209,9 @@ test_workspaces() {
 	does workspace/delete "loose: deleted" admin workspace delete loose
 	refuses workspace/delete-absent 1 "(404).*loose" admin workspace delete loose
 	create_key spare cmk >/dev/null 2>&1
+	refuses workspace/cmk-of-another 1 "(409).*the CMK of key spare is that of workspace acme, by key main" admin workspace create thief --key spare
+	does workspace/cmk-of-another-unbound "thief +- +0" operator workspace list
+	admin workspace delete thief >/dev/null
 	does key/delete "spare: deleted" admin key delete spare
 }
 
@@ -338,7 +341,8 @@ test_dek_revocation() {
 test_dek_expiry() {
 	local file=$work/short-page held=$work/short.log
 
-	create_key short cmk --lease 10s --margin 2s --poll-interval 1s --probe-interval 500ms --max-staleness 10s >/dev/null
+	nobody file-kms create short --directory "$work/kms" >/dev/null
+	create_key short short --lease 10s --margin 2s --poll-interval 1s --probe-interval 500ms --max-staleness 10s >/dev/null
 	admin workspace create short --key short >/dev/null
 	admin storage-node enrol short e1 --output "$work/e1" >/dev/null
 	node e1 seal data "" text "$file"

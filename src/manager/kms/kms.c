@@ -89,3 +89,10 @@ const struct kms_provider *kms_provider_find(const char *name)
 	}
 	return NULL;
 }
+
+bool kms_key_same(const struct kms_key *a, const struct kms_key *b)
+{
+	const struct kms_provider *provider = kms_provider_find(a->provider);
+
+	return provider && strcmp(a->provider, b->provider) == 0 && provider->same(a, b);
+}

@@ -100,6 +100,8 @@ struct kms_provider {
 	/* Whether KEY's settings have the right form; no I/O. 0, or -EINVAL with ERROR naming the
 	 * setting. */
 	int (*check)(const struct kms_key *key, char error[static 256]);
+	/* Whether both, of this provider, name one CMK, in whatever spelling the settings allow. */
+	bool (*same)(const struct kms_key *a, const struct kms_key *b);
 	/* BLOB takes at most KMS_BLOB_MAX bytes. */
 	void (*wrap)(const struct kms_key *key, const struct kms_context *context,
 		     const uint8_t *plain, size_t n, uint8_t *blob, size_t *ret_n,
@@ -129,6 +131,9 @@ void kms_first_success(bool proven, struct kms_outcome *outcome);
 
 /* NULL where there is none of that name. */
 const struct kms_provider *kms_provider_find(const char *name);
+
+/* Whether A and B name one CMK, whoever asks for it. */
+bool kms_key_same(const struct kms_key *a, const struct kms_key *b);
 
 /* --- the pool --- */
 struct kms_pool;

@@ -67,6 +67,20 @@ static int aws_check(const struct kms_key *key, char error[static 256])
 	return credentials_check(key, error);
 }
 
+/* The replicas of a multi-Region key are one key: they differ in the region alone. */
+static bool aws_same(const struct kms_key *a, const struct kms_key *b)
+{
+	const char *id_a = strstr(a->key_id, ":key/"), *id_b = strstr(b->key_id, ":key/");
+	struct aws_arn arn_a, arn_b;
+
+	if (strcmp(a->key_id, b->key_id) == 0)
+		return true;
+	if (aws_arn_parse(a->key_id, &arn_a) < 0 || aws_arn_parse(b->key_id, &arn_b) < 0)
+		return false;
+	return strncmp(id_a, ":key/mrk-", 9) == 0 && strcmp(id_a, id_b) == 0 &&
+	       strcmp(arn_a.account, arn_b.account) == 0;
+}
+
 static void authorise(struct kms_call *call)
 {
 	call->http.user = call->token.user;
@@ -214,6 +228,7 @@ static void aws_unwrap(const struct kms_key *key, const struct kms_context *cont
 const struct kms_provider kms_aws = {
 	.name = "aws",
 	.check = aws_check,
+	.same = aws_same,
 	.wrap = aws_wrap,
 	.unwrap = aws_unwrap,
 	.describe = aws_describe,

@@ -14,6 +14,7 @@
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/bytes.h"
 #include "base/cleanup.h"
@@ -81,6 +82,12 @@ static int azure_check(const struct kms_key *key, char error[static 256])
 		return -EINVAL;
 	}
 	return credentials_check(key, error);
+}
+
+/* A vault's names are the same in small letters and in capitals. */
+static bool azure_same(const struct kms_key *a, const struct kms_key *b)
+{
+	return strcasecmp(a->key_id, b->key_id) == 0;
 }
 
 /* The version in KID, which must be KEY_ID "/" VERSION; NULL where it is of another key. */
@@ -361,6 +368,7 @@ static void azure_describe(const struct kms_key *key, const uint8_t *blob, size_
 const struct kms_provider kms_azure = {
 	.name = "azure",
 	.check = azure_check,
+	.same = azure_same,
 	.wrap = azure_wrap,
 	.unwrap = azure_unwrap,
 	.describe = azure_describe,

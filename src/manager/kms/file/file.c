@@ -30,6 +30,21 @@ static void outcome(struct kms_outcome *ret, enum kms_class class, const char *c
 	memset(ret->by, 0, sizeof(ret->by));
 }
 
+/* Of one spelling, so that a directory is known by it. */
+static bool path_is_plain(const char *path)
+{
+	if (path[0] != '/')
+		return false;
+	while (*path) {
+		size_t n = strcspn(++path, "/");
+
+		if (n == 0 || (n <= 2 && strspn(path, ".") >= n))
+			return false;
+		path += n;
+	}
+	return true;
+}
+
 static int file_check(const struct kms_key *key, char error[static 256])
 {
 	if (!name_is_valid(key->key_id, KEYFILE_ID_MAX)) {
@@ -43,11 +58,16 @@ static int file_check(const struct kms_key *key, char error[static 256])
 			 "credentials, role_arn, external_id, tenant_id: not of the file provider");
 		return -EINVAL;
 	}
-	if (key->directory[0] != '/') {
-		snprintf(error, 256, "directory: not an absolute path");
+	if (!path_is_plain(key->directory)) {
+		snprintf(error, 256, "directory: not an absolute path without '//', '.' and '..'");
 		return -EINVAL;
 	}
 	return 0;
+}
+
+static bool file_same(const struct kms_key *a, const struct kms_key *b)
+{
+	return strcmp(a->directory, b->directory) == 0 && strcmp(a->key_id, b->key_id) == 0;
 }
 
 /* A key that is gone is a decision of the customer's; a directory that is gone (not mounted, say)
@@ -225,6 +245,7 @@ static void file_describe(const struct kms_key *key, const uint8_t *blob, size_t
 const struct kms_provider kms_file = {
 	.name = "file",
 	.check = file_check,
+	.same = file_same,
 	.wrap = file_wrap,
 	.unwrap = file_unwrap,
 	.describe = file_describe,

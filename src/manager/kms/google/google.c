@@ -60,6 +60,12 @@ static int google_check(const struct kms_key *key, char error[static 256])
 	return credentials_check(key, error);
 }
 
+/* A project has a number beside its name, and nobody here knows which is whose. */
+static bool google_same(const struct kms_key *a, const struct kms_key *b)
+{
+	return strcmp(a->key_id, b->key_id) == 0;
+}
+
 /* Whether NAME is KEY's, or a version's of it. */
 static bool name_is_under(const struct kms_key *key, const char *name)
 {
@@ -259,6 +265,7 @@ static void google_describe(const struct kms_key *key, const uint8_t *blob, size
 const struct kms_provider kms_google = {
 	.name = "google",
 	.check = google_check,
+	.same = google_same,
 	.wrap = google_wrap,
 	.unwrap = google_unwrap,
 	.describe = google_describe,
