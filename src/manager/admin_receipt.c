@@ -114,6 +114,17 @@ static int verify_verdict(const struct receipt_bundle *bundle, struct receipt_pr
 	return 0;
 }
 
+/* Whether the receipt follows it or not: nothing of another boot is in a bundle. */
+static int verify_lease(const struct receipt_bundle *bundle, struct receipt_proof *proof,
+			char *error)
+{
+	struct token lease;
+
+	if (bytes_are_zero(bundle->lease, TOKEN_SIZE))
+		return 0;
+	return verify_token(bundle->lease, "the last lease", proof, &lease, error);
+}
+
 static bool is_hash_of(const uint8_t hash[static HASH_SIZE], const uint8_t *bytes, size_t n)
 {
 	uint8_t computed[HASH_SIZE];
@@ -132,8 +143,6 @@ static int verify_anchor(const struct receipt_bundle *bundle, struct receipt_pro
 			 char *error)
 {
 	const struct receipt *first = &proof->receipts[0];
-	struct token lease;
-	int r;
 
 	if (proof->verdict.verdict && is_hash_of(first->previous, bundle->verdict, TOKEN_SIZE)) {
 		proof->anchor = RECEIPT_ANCHOR_VERDICT;
@@ -150,14 +159,10 @@ static int verify_anchor(const struct receipt_bundle *bundle, struct receipt_pro
 		return 0;
 	}
 	proof->anchor = RECEIPT_ANCHOR_UNKNOWN;
-	if (is_hash_of(first->previous, bundle->token, TOKEN_SIZE))
+	if (is_hash_of(first->previous, bundle->token, TOKEN_SIZE) ||
+	    is_hash_of(first->previous, bundle->lease, TOKEN_SIZE))
 		proof->anchor = RECEIPT_ANCHOR_LEASE;
-	if (bytes_are_zero(bundle->lease, TOKEN_SIZE))
-		return 0;
-	r = verify_token(bundle->lease, "the last lease", proof, &lease, error);
-	if (r == 0 && is_hash_of(first->previous, bundle->lease, TOKEN_SIZE))
-		proof->anchor = RECEIPT_ANCHOR_LEASE;
-	return r;
+	return 0;
 }
 
 /* The keys' receipt, then closing ones; one alone may be either. */
@@ -271,6 +276,9 @@ int receipt_bundle_verify(const struct receipt_bundle *bundle,
 	if (r < 0)
 		return r;
 	r = verify_verdict(bundle, ret_proof, error);
+	if (r < 0)
+		return r;
+	r = verify_lease(bundle, ret_proof, error);
 	if (r < 0)
 		return r;
 	r = verify_report(bundle, ret_proof, error);

@@ -322,6 +322,18 @@ static void token_of_another_boot_is_refused(void **state)
 	is_refused(&story, "admitting token is not about");
 }
 
+/* Although the receipt follows the verdict. */
+static void lease_of_another_boot_is_refused(void **state)
+{
+	static const uint8_t another[HASH_SIZE] = {1};
+	struct story story = good_story();
+	static struct receipt_bundle bundle;
+
+	tell(&story, &bundle);
+	sign_token(&story.lease, NULL, false, another, bundle.lease);
+	bundle_is_refused(&bundle, "last lease is not about");
+}
+
 static void token_that_does_not_admit_is_refused(void **state)
 {
 	struct story story = good_story();
@@ -526,6 +538,7 @@ int main(void)
 		cmocka_unit_test(other_root_key_is_refused),
 		cmocka_unit_test(stranger_signed_token_is_refused),
 		cmocka_unit_test(token_of_another_boot_is_refused),
+		cmocka_unit_test(lease_of_another_boot_is_refused),
 		cmocka_unit_test(token_that_does_not_admit_is_refused),
 		cmocka_unit_test(changed_report_is_refused),
 		cmocka_unit_test(other_vm_key_is_refused),
