@@ -18,6 +18,7 @@ const char *reason_name(enum reason reason)
 		[REASON_OPERATOR] = "operator",	  [REASON_CLONE] = "clone",
 		[REASON_REMOVED] = "removed",	  [REASON_FAULT] = "fault",
 		[REASON_ADMISSION] = "admission", [REASON_END] = "end",
+		[REASON_DRILL] = "drill",
 	};
 
 	return name_of(names, ELEMENTSOF(names), reason);

@@ -54,6 +54,7 @@ enum reason {
 	REASON_FAULT,	   /* a keeper process died, or the agent was gone too long */
 	REASON_ADMISSION,  /* OnAdmissionTimeout=poweroff */
 	REASON_END,	   /* orderly power-off, reboot, kexec */
+	REASON_DRILL,	   /* an operator of the manager tries it on purpose */
 	REASON__MAX
 };
 

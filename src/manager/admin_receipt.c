@@ -136,7 +136,7 @@ static bool is_hash_of(const uint8_t hash[static HASH_SIZE], const uint8_t *byte
 static bool is_managers_reason(enum reason reason)
 {
 	return reason == REASON_REVOKED || reason == REASON_SUPERSEDED || reason == REASON_CLONE ||
-	       reason == REASON_REMOVED;
+	       reason == REASON_REMOVED || reason == REASON_DRILL;
 }
 
 static int verify_anchor(const struct receipt_bundle *bundle, struct receipt_proof *proof,

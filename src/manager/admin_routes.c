@@ -32,6 +32,7 @@ const struct http_route admin_routes[] = {
 	{HTTP_DELETE, "/v1/vms/{}/{}", ROLE_ANY_ADMIN, 0, admin_vms_remove},
 	{HTTP_POST, "/v1/vms/{}/{}/shred", ROLE_OPERATOR, 0, admin_vms_shred},
 	{HTTP_POST, "/v1/boots/{}/confirm", ROLE_OPERATOR, 0, admin_boots_confirm},
+	{HTTP_POST, "/v1/boots/{}/drill", ROLE_OPERATOR, 0, admin_boots_drill},
 	{HTTP_GET, "/v1/storage-nodes", ROLE_ANY_ADMIN, 0, admin_nodes_list},
 	{HTTP_POST, "/v1/storage-nodes", ROLE_KEY_ADMINISTRATOR, BODY_SMALL, admin_nodes_enrol},
 	{HTTP_DELETE, "/v1/storage-nodes/{}/{}", ROLE_ANY_ADMIN, 0, admin_nodes_remove},

@@ -29,6 +29,7 @@ void admin_vms_enrol(struct http_request *request);
 void admin_vms_remove(struct http_request *request);
 void admin_vms_shred(struct http_request *request);
 void admin_boots_confirm(struct http_request *request);
+void admin_boots_drill(struct http_request *request);
 void admin_fleet(struct http_request *request);
 void admin_metrics(struct http_request *request);
 

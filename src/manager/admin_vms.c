@@ -111,20 +111,49 @@ void admin_vms_shred(struct http_request *request)
 	}
 }
 
+/* The admission in the path, whose workspace the record of REQUEST is then about; false where the request
+ * has been answered. */
+static bool read_admission(struct http_request *request, uint8_t admission[static HASH_SIZE])
+{
+	const char *text = request->parameters[0];
+	struct store_boot boot;
+
+	if (hex_decode(text, strlen(text), admission, HASH_SIZE) < 0) {
+		http_reply_error(request, 400, "malformed", "boot %s: must be %d hex digits", text,
+				 2 * HASH_SIZE);
+		return false;
+	}
+	if (store_boot_get(request->manager->store, admission, &boot) == 0)
+		request->about.workspace = boot.workspace;
+	return true;
+}
+
+void admin_boots_drill(struct http_request *request)
+{
+	const char *text = request->parameters[0];
+	uint8_t admission[HASH_SIZE];
+	int r;
+
+	if (!read_admission(request, admission))
+		return;
+	r = operation_boot_drill(request->manager, admission);
+	if (r == -EINVAL)
+		http_reply_error(request, 409, "not-live",
+				 "boot %s: it runs under no lease, or ends already", text);
+	else if (r < 0)
+		admin_reply_refused(request, r, "boot", text);
+	else
+		http_reply_empty(request, 204);
+}
+
 void admin_boots_confirm(struct http_request *request)
 {
 	const char *text = request->parameters[0];
 	uint8_t admission[HASH_SIZE];
-	struct store_boot boot;
 	int r;
 
-	if (hex_decode(text, strlen(text), admission, sizeof(admission)) < 0) {
-		http_reply_error(request, 400, "malformed", "boot %s: must be %d hex digits", text,
-				 2 * HASH_SIZE);
+	if (!read_admission(request, admission))
 		return;
-	}
-	if (store_boot_get(request->manager->store, admission, &boot) == 0)
-		request->about.workspace = boot.workspace;
 	r = operation_boot_confirm(request->manager, admission);
 	if (r == -EINVAL)
 		http_reply_error(request, 409, "not-held", "boot %s: it waits for nobody", text);

@@ -273,6 +273,28 @@ enum engine_class engine_class(const struct store_boot *boot, uint64_t now_real_
 	return now_real_ms <= boot->fence_ms ? CLASS_LIVE : CLASS_LEASE_ENDED;
 }
 
+uint64_t engine_gone_by(const struct store_boot *boot, uint64_t receipt_ms, uint64_t now_real_ms)
+{
+	switch (engine_class(boot, now_real_ms)) {
+	case CLASS_RECEIPT:
+		return receipt_ms;
+	case CLASS_ENDING:
+	case CLASS_ENDED:
+		return ended_by_ms(boot);
+	case CLASS_LEASE_ENDED:
+		return boot->fence_ms;
+	case CLASS_LIVE:
+		return boot->state == BOOT_LIVE ? 0 : boot->fence_ms;
+	default:
+		return 0;
+	}
+}
+
+bool engine_may_drill(const struct store_boot *boot, uint64_t now_real_ms)
+{
+	return boot->state == BOOT_LIVE && engine_class(boot, now_real_ms) == CLASS_LIVE;
+}
+
 const char *engine_class_name(enum engine_class class)
 {
 	static const char *const names[CLASS__MAX] = {

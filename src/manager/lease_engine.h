@@ -116,6 +116,12 @@ enum engine_class {
 };
 enum engine_class engine_class(const struct store_boot *boot, uint64_t now_real_ms);
 const char *engine_class_name(enum engine_class class);
+/* When the keys of BOOT are gone at the latest, CLOCK_REALTIME ms: by its receipt, which came at
+ * RECEIPT_MS, or, if the guest runs, by the end of a lease that nobody renews. 0: there is no such time,
+ * as of a boot that may still be renewed. */
+uint64_t engine_gone_by(const struct store_boot *boot, uint64_t receipt_ms, uint64_t now_real_ms);
+/* Whether BOOT may be shredded to try it: it runs under a lease, and nothing else ends it. */
+bool engine_may_drill(const struct store_boot *boot, uint64_t now_real_ms);
 /* "waiting", "held", "failed", "admitted", "unbounded", "shredding", "superseded", "ending", "ended",
  * "expired", "off". */
 const char *engine_state_name(const struct store_boot *boot, uint64_t now_real_ms);

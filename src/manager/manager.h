@@ -103,6 +103,9 @@ int operation_vm_shred(struct manager *manager, const char *workspace, const cha
 int operation_vm_remove(struct manager *manager, const char *workspace, const char *vm);
 /* Lets a held boot in. -ENOENT unknown, -EINVAL not held. */
 int operation_boot_confirm(struct manager *manager, const uint8_t admission[static HASH_SIZE]);
+/* Verdict shred, reason drill, for this boot, answered at once. -ENOENT unknown; -EINVAL it runs under no
+ * lease, or ends already. */
+int operation_boot_drill(struct manager *manager, const uint8_t admission[static HASH_SIZE]);
 /* Makes a new signing key beside the active one (replaced where there is one already). */
 int operation_signing_key_new(struct manager *manager, uint8_t ret_public[static PUBLIC_KEY_SIZE]);
 /* Installs a root-signed set. -EBADMSG form, -EKEYREJECTED signature, -ESTALE its epoch is not

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "base/log.h"
+#include "manager/audit.h"
 #include "manager/leases.h"
 #include "manager/manager.h"
 #include "manager/prober.h"
@@ -63,6 +64,28 @@ int operation_boot_confirm(struct manager *manager, const uint8_t admission[stat
 	if (r < 0)
 		return r;
 	log_notice("%s/%s: an operator confirmed the boot", boot.workspace_name, boot.vm_name);
+	leases_review(manager->leases, LEASES_OF_VM, boot.vm);
+	return 0;
+}
+
+int operation_boot_drill(struct manager *manager, const uint8_t admission[static HASH_SIZE])
+{
+	struct store_boot boot;
+	int r;
+
+	r = store_boot_get(manager->store, admission, &boot);
+	if (r < 0)
+		return r;
+	if (!engine_may_drill(&boot, leases_time().real_ms))
+		return -EINVAL;
+	boot.state = BOOT_ENDING;
+	boot.reason = REASON_DRILL;
+	r = store_boot_update(manager->store, &boot);
+	if (r < 0)
+		return r;
+	/* The record of the request, with who asked, comes after the verdict: this one says T1. */
+	audit_add_boot(manager->store, &boot, "drill", json_object());
+	log_notice("%s/%s: a drill ends the boot", boot.workspace_name, boot.vm_name);
 	leases_review(manager->leases, LEASES_OF_VM, boot.vm);
 	return 0;
 }

@@ -62,6 +62,8 @@ static void reasons_are_the_documented_words(void **state)
 	assert_string_equal(reason_name(REASON_FAULT), "fault");
 	assert_int_equal(reason_code(REASON_REVOKED), 11);
 	assert_int_equal(reason_code(REASON_END), 19);
+	assert_string_equal(reason_name(REASON_DRILL), "drill");
+	assert_int_equal(reason_code(REASON_DRILL), 20);
 }
 
 static void sequences(void **state)

@@ -91,7 +91,7 @@ static void form(void **state)
 	record_is_fixed_at(&kind, bytes, 163, 1);
 	record_is_fixed_at(&kind, bytes, 128 + 2 * 40, 3008 - 128 - 2 * 40);
 	record_takes_at(&kind, bytes, 40, RECEIPT_KEYS, RECEIPT_CLOSING);
-	record_takes_at(&kind, bytes, 41, REASON_REVOKED, REASON_END);
+	record_takes_at(&kind, bytes, 41, REASON_REVOKED, REASON_DRILL);
 	record_takes_at(&kind, bytes, 47, 2, 2);
 	record_has_text_at(&kind, bytes, 128, 32, true);
 }

@@ -145,7 +145,7 @@ static void a_shred_has_a_reason(void **state)
 	token.reason = REASON_REVOKED;
 	token_encode(&token, bytes);
 	record_takes_at(&kind, bytes, 100, VERDICT_SHRED, VERDICT_SHRED);
-	record_takes_at(&kind, bytes, 103, REASON_REVOKED, REASON_END);
+	record_takes_at(&kind, bytes, 103, REASON_REVOKED, REASON_DRILL);
 }
 
 int main(void)

@@ -36,6 +36,7 @@ static const struct {
 	{"POST", "/v1/storage-nodes", "{}", ROLE_KEY_ADMINISTRATOR},
 	{"DELETE", "/v1/storage-nodes/x/y", NULL, ROLE_ANY_ADMIN},
 	{"POST", "/v1/boots/" HEX64 "/confirm", "", ROLE_OPERATOR},
+	{"POST", "/v1/boots/" HEX64 "/drill", "", ROLE_OPERATOR},
 	{"GET", "/v1/fleet", NULL, ROLE_ANY_ADMIN},
 	{"GET", "/v1/receipts", NULL, ROLE_ANY_ADMIN},
 	{"GET", "/v1/receipts/" HEX64, NULL, ROLE_ANY_ADMIN},

@@ -405,6 +405,10 @@ static void test_classes_of_the_ending(void **state)
 		ending_encode(&ending, boot.ending);
 		assert_int_equal(engine_class(&boot, cases[i].now_ms), cases[i].class);
 		assert_string_equal(engine_state_name(&boot, cases[i].now_ms), cases[i].name);
+		if (cases[i].class == CLASS_ENDING || cases[i].class == CLASS_ENDED)
+			assert_int_equal(engine_gone_by(&boot, 0, cases[i].now_ms),
+					 boot.fence_ms > 500 || boot.unbounded ? 9110 : 500);
+		assert_false(engine_may_drill(&boot, cases[i].now_ms));
 	}
 }
 
@@ -485,6 +489,50 @@ struct walk {
 
 static unsigned long walked, granted;
 static unsigned seen_actions;
+
+/* Boots whose last lease ends for good at 100, and whose receipt, if any, came at 70. */
+static void test_gone_by(void **state)
+{
+	static const struct {
+		enum boot_state state;
+		bool admitted, unbounded, keys_gone;
+		enum reason reason;
+		uint64_t before, after; /* by when the keys are gone, as said at 100 and at 101 */
+	} cases[] = {
+		{BOOT_WAITING, false, false, false, REASON_NONE, 0, 0},
+		/* It may be renewed until the fence, never after. */
+		{BOOT_LIVE, true, false, false, REASON_NONE, 0, 100},
+		{BOOT_ENDING, true, false, false, REASON_REVOKED, 100, 100},
+		{BOOT_ENDING, true, false, false, REASON_DRILL, 100, 100},
+		{BOOT_LIVE, true, true, false, REASON_NONE, 0, 0},
+		{BOOT_ENDING, true, true, false, REASON_REVOKED, 0, 0},
+		{BOOT_OFF, true, false, true, REASON_REVOKED, 70, 70},
+		{BOOT_OFF, true, true, true, REASON_REVOKED, 70, 70},
+		{BOOT_OFF, false, false, true, REASON_REVOKED, 70, 70},
+		{BOOT_OFF, true, false, true, REASON_CLONE, 100, 100},
+		{BOOT_OFF, true, true, true, REASON_CLONE, 0, 0},
+		{BOOT_OFF, true, false, false, REASON_REVOKED, 100, 100},
+		{BOOT_OFF, true, true, false, REASON_REVOKED, 0, 0},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct store_boot boot = {
+			.state = cases[i].state,
+			.reason = cases[i].reason,
+			.was_admitted = cases[i].admitted,
+			.unbounded = cases[i].unbounded,
+			.keys_gone = cases[i].keys_gone,
+			.fence_ms = 100,
+		};
+		bool live = boot.state == BOOT_LIVE;
+
+		assert_int_equal(engine_gone_by(&boot, 70, 100), cases[i].before);
+		assert_int_equal(engine_gone_by(&boot, 70, 101), cases[i].after);
+		/* A drill is for what runs under a lease. */
+		assert_int_equal(engine_may_drill(&boot, 100), live);
+		assert_false(engine_may_drill(&boot, 101));
+	}
+}
 
 static void check_grant(const struct walk *walk, const struct store_boot *before,
 			const struct engine_decision *d)
@@ -676,6 +724,7 @@ int main(void)
 		cmocka_unit_test(test_reports),
 		cmocka_unit_test(test_bucket),
 		cmocka_unit_test(test_classes),
+		cmocka_unit_test(test_gone_by),
 		cmocka_unit_test(test_classes_of_the_ending),
 		cmocka_unit_test(test_walk),
 	};

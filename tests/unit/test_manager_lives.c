@@ -476,6 +476,34 @@ static void test_confirm(void **state)
 	vm_done(&vm);
 }
 
+static void test_drill(void **state)
+{
+	char hex[2 * HASH_SIZE + 1], path[128];
+	struct parked *parked;
+	struct vm vm;
+
+	vm_enrol(&vm, "w", "drilled");
+	hex_encode(vm.admission, HASH_SIZE, hex);
+	snprintf(path, sizeof(path), "/v1/boots/%s/drill", hex);
+	operate("POST", path, 404);
+	operate("POST", "/v1/boots/7/drill", 400);
+	vm_admit(&vm);
+	key_admin("POST", path, NULL, 403);
+	parked = park(&vm, false);
+	operate("POST", path, 204);
+	parked_wait(parked);
+	vm_take(&vm, &parked->answer, VERDICT_SHRED, REASON_DRILL);
+	assert_true(parked->answer.took_ms < 4000);
+	free(parked);
+	assert_fleet(&vm, "shredding", "live");
+	operate("POST", path, 409);
+	/* Nothing is revoked. */
+	vm_boot(&vm);
+	vm_admit(&vm);
+	assert_fleet(&vm, "admitted", "live");
+	vm_done(&vm);
+}
+
 static void test_operator_and_removal(void **state)
 {
 	static struct answer answer;
@@ -645,6 +673,7 @@ static int tests(void)
 		cmocka_unit_test(test_revoked_before_boot),
 		cmocka_unit_test(test_evidence_ages),
 		cmocka_unit_test(test_confirm),
+		cmocka_unit_test(test_drill),
 		cmocka_unit_test(test_operator_and_removal),
 		cmocka_unit_test(test_failed_boot),
 		cmocka_unit_test(test_warn),

@@ -403,8 +403,11 @@ static void broken_chains_are_refused(void **state)
 {
 	struct story story = good_story();
 
+	/* What only the manager can have said. */
 	story.own_previous[0] = true;
 	is_refused(&story, "it follows no such verdict");
+	story.receipts[0].reason = story.receipts[1].reason = story.verdict.reason = REASON_DRILL;
+	is_refused(&story, "its reason is 'drill', but it follows no such verdict");
 	story = good_story();
 	story.own_previous[1] = true;
 	is_refused(&story, "receipt 2 does not follow receipt 1");
