@@ -46,6 +46,7 @@ struct admin_call {
 extern const struct admin_command admin_key_commands[];
 extern const struct admin_command admin_workspace_commands[];
 extern const struct admin_command admin_vm_commands[];
+extern const struct admin_command admin_fleet_commands[];
 extern const struct admin_command admin_storage_commands[];
 extern const struct admin_command admin_receipt_commands[];
 extern const struct admin_command admin_signing_commands[];
@@ -80,6 +81,9 @@ int admin_fetch_signing_keys(const struct admin_call *call, const char *file,
 			     const uint8_t root_public[static PUBLIC_KEY_SIZE],
 			     struct signing_keys *ret_set,
 			     uint8_t ret_bytes[static SIGNING_KEYS_SIZE]);
+
+/* The rows of GET /v1/fleet, of the command's --workspace where that is given; the caller's. */
+int admin_fleet_fetch(const struct admin_call *call, json_t **ret_rows);
 
 /* The command `vm enrol`. */
 int admin_vm_enrol(const struct admin_call *call);

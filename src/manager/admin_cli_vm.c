@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* emberlock-admin vm, boot, fleet: the machines and the state of their leases. */
+/* emberlock-admin vm, boot: the machines, and who may boot. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -89,34 +89,6 @@ static int boot_confirm(const struct admin_call *call)
 	return 0;
 }
 
-static int fleet(const struct admin_call *call)
-{
-	static const struct admin_column columns[] = {
-		{"WORKSPACE", "workspace", ADMIN_COLUMN_TEXT},
-		{"VM", "vm", ADMIN_COLUMN_TEXT},
-		{"STATE", "state", ADMIN_COLUMN_TEXT},
-		{"CLASS", "class", ADMIN_COLUMN_TEXT},
-		{"LEASE UNTIL", "lease_until", ADMIN_COLUMN_TIME},
-		{"LAST SEEN", "last_seen", ADMIN_COLUMN_TIME},
-		{"ADMISSION", "admission", ADMIN_COLUMN_ID},
-		{"VOLUMES", "volumes", ADMIN_COLUMN_VOLUMES},
-		{"FAILURE", "failure", ADMIN_COLUMN_TEXT},
-	};
-	const char *workspace = admin_value(call, "workspace");
-	_cleanup_(free_json) json_t *answer = NULL;
-	char path[256] = "/v1/fleet";
-	int r;
-
-	r = workspace ? admin_path(path, "/v1/fleet?workspace=", "--workspace", workspace, "") : 0;
-	if (r < 0)
-		return r;
-	r = admin_http(call, "GET", path, NULL, &answer);
-	if (r < 0)
-		return r;
-	admin_print_table(call, answer, columns, ELEMENTSOF(columns));
-	return 0;
-}
-
 /* A row a command. */
 /* clang-format off */
 const struct admin_command admin_vm_commands[] = {
@@ -132,8 +104,6 @@ const struct admin_command admin_vm_commands[] = {
 	{"vm", "shred", {"WORKSPACE", "VM"}, "End a VM's boot.", vm_shred, {{NULL}}},
 	{"boot", "confirm", {"ADMISSION"}, "Let a boot in that waits for an operator.", boot_confirm,
 	 {{NULL}}},
-	{"fleet", NULL, {NULL}, "Show every boot: lease, volumes, when its keys end.", fleet,
-	 {{"workspace", "NAME", "of this one only", false}}},
 	{NULL},
 };
 /* clang-format on */

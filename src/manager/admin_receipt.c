@@ -220,6 +220,15 @@ bool receipt_covers(const struct boot_report *report, const struct receipt *rece
 	return true;
 }
 
+/* One with a time of "keys gone" names no segment that was not wiped: its form (core/message.h). */
+bool receipt_says_gone(const struct boot_report *report, const struct receipt *receipt)
+{
+	const char *volume;
+	unsigned segment;
+
+	return receipt->keys_gone_ns > 0 && receipt_covers(report, receipt, &volume, &segment);
+}
+
 /* A receipt that leaves out a segment of the boot report proves nothing about it. */
 static int verify_coverage(const struct receipt_proof *proof, const struct receipt *receipt,
 			   char *error)

@@ -61,6 +61,9 @@ int receipt_bundle_read(const char *text, size_t len, struct receipt_bundle *ret
 bool receipt_covers(const struct boot_report *report, const struct receipt *receipt,
 		    const char **ret_volume, unsigned *ret_segment);
 
+/* Whether it says of all of them, and of the boot key, that they are gone. */
+bool receipt_says_gone(const struct boot_report *report, const struct receipt *receipt);
+
 /* Every link. 0, or -EBADMSG with ERROR naming the first that does not hold. */
 int receipt_bundle_verify(const struct receipt_bundle *bundle,
 			  const uint8_t root_public[static PUBLIC_KEY_SIZE],

@@ -75,15 +75,12 @@ void receipt_handle(struct http_request *http)
 	struct boot_report report;
 	struct store_boot boot;
 	struct receipt receipt;
-	const char *volume;
-	unsigned segment;
 	bool keys_gone;
 	int r;
 
 	if (!receipt_verified(http, &boot, &report, &receipt))
 		return;
-	keys_gone =
-		receipt.keys_gone_ns > 0 && receipt_covers(&report, &receipt, &volume, &segment);
+	keys_gone = receipt_says_gone(&report, &receipt);
 	r = receipt_store(http, &boot, &receipt, keys_gone);
 	if (r == -ENOSPC) {
 		http_reply_error(http, 409, "enough", "this boot has sent its receipts");
