@@ -47,6 +47,7 @@ extern const struct admin_command admin_key_commands[];
 extern const struct admin_command admin_workspace_commands[];
 extern const struct admin_command admin_vm_commands[];
 extern const struct admin_command admin_fleet_commands[];
+extern const struct admin_command admin_drill_commands[];
 extern const struct admin_command admin_storage_commands[];
 extern const struct admin_command admin_receipt_commands[];
 extern const struct admin_command admin_signing_commands[];
@@ -81,6 +82,15 @@ int admin_fetch_signing_keys(const struct admin_call *call, const char *file,
 			     const uint8_t root_public[static PUBLIC_KEY_SIZE],
 			     struct signing_keys *ret_set,
 			     uint8_t ret_bytes[static SIGNING_KEYS_SIZE]);
+
+/* The records of the manager's log from number FROM on, as the command's --workspace may see them. EACH
+ * returning a negative errno, which it has said why, ends the walk. */
+struct audit_record;
+typedef int (*admin_audit_each)(const struct audit_record *record, void *userdata);
+int admin_audit_walk(const struct admin_call *call, uint64_t from, admin_audit_each each,
+		     void *userdata);
+/* The number of its last record. */
+int admin_audit_last(const struct admin_call *call, uint64_t *ret_number);
 
 /* The rows of GET /v1/fleet, of the command's --workspace where that is given; the caller's. */
 int admin_fleet_fetch(const struct admin_call *call, json_t **ret_rows);

@@ -75,6 +75,39 @@ static int walk_pages(const struct admin_call *call, uint64_t from, page_each ea
 	}
 }
 
+struct record_walk {
+	admin_audit_each each;
+	void *userdata;
+};
+
+static int walk_lines(const char *text, size_t n, void *userdata)
+{
+	const struct record_walk *walk = userdata;
+
+	while (n > 0) {
+		const char *end = memchr(text, '\n', n);
+		struct audit_record record;
+		int r;
+
+		if (!end || audit_line_read(text, (size_t)(end - text), &record) < 0)
+			return admin_refuse(-EBADMSG, "the manager's answer is no page of the log");
+		r = walk->each(&record, walk->userdata);
+		if (r < 0)
+			return r;
+		n -= (size_t)(end + 1 - text);
+		text = end + 1;
+	}
+	return 0;
+}
+
+int admin_audit_walk(const struct admin_call *call, uint64_t from, admin_audit_each each,
+		     void *userdata)
+{
+	struct record_walk walk = {each, userdata};
+
+	return walk_pages(call, from, walk_lines, &walk);
+}
+
 static int read_from(const struct admin_call *call, uint64_t *from)
 {
 	const char *text = admin_value(call, "from");
@@ -87,6 +120,17 @@ static int read_from(const struct admin_call *call, uint64_t *from)
 static int fetch_checkpoint(const struct admin_call *call, json_t **ret_answer)
 {
 	return admin_http(call, "GET", "/v1/audit/checkpoint", NULL, ret_answer);
+}
+
+int admin_audit_last(const struct admin_call *call, uint64_t *ret_number)
+{
+	_cleanup_(free_json) json_t *answer = NULL;
+	int r;
+
+	r = fetch_checkpoint(call, &answer);
+	if (r == 0)
+		*ret_number = (uint64_t)json_integer_value(json_object_get(answer, "number"));
+	return r;
 }
 
 /* --- list --- */
@@ -124,21 +168,12 @@ static json_t *row_of(const struct audit_record *record)
 			 text_of(content, "vm"), "by", text_of(content, "by"), "result", became);
 }
 
-static int add_rows(const char *text, size_t n, void *userdata)
+static int add_row(const struct audit_record *record, void *userdata)
 {
 	json_t *rows = userdata;
 
-	while (n > 0) {
-		const char *end = memchr(text, '\n', n);
-		struct audit_record record;
-
-		if (!end || audit_line_read(text, (size_t)(end - text), &record) < 0)
-			return admin_refuse(-EBADMSG, "the manager's answer is no page of the log");
-		if (json_array_append_new(rows, row_of(&record)) < 0)
-			return admin_refuse(-ENOMEM, "out of memory");
-		n -= (size_t)(end + 1 - text);
-		text = end + 1;
-	}
+	if (json_array_append_new(rows, row_of(record)) < 0)
+		return admin_refuse(-ENOMEM, "out of memory");
 	return 0;
 }
 
@@ -153,19 +188,18 @@ static int list(const struct admin_call *call)
 		{"BY", "by", ADMIN_COLUMN_TEXT},
 		{"RESULT", "result", ADMIN_COLUMN_TEXT},
 	};
-	_cleanup_(free_json) json_t *checkpoint = NULL, *rows = json_array();
+	_cleanup_(free_json) json_t *rows = json_array();
 	uint64_t from = 1, last;
 	int r;
 
-	r = fetch_checkpoint(call, &checkpoint);
+	r = admin_audit_last(call, &last);
 	if (r < 0)
 		return r;
-	last = (uint64_t)json_integer_value(json_object_get(checkpoint, "number"));
 	if (last > LISTED)
 		from = last - LISTED + 1;
 	r = read_from(call, &from);
 	if (r == 0)
-		r = walk_pages(call, from, add_rows, rows);
+		r = admin_audit_walk(call, from, add_row, rows);
 	if (r < 0)
 		return r;
 	admin_print_table(call, rows, columns, ELEMENTSOF(columns));
