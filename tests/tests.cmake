@@ -54,6 +54,10 @@ if(EMBERLOCK_TESTS)
 	add_executable(storage_node ${CMAKE_SOURCE_DIR}/tests/manager/storage_node.c)
 	target_link_libraries(storage_node PRIVATE storage)
 
+	# And its VMs.
+	add_executable(fleet_vms ${CMAKE_SOURCE_DIR}/tests/manager/fleet_vms.c)
+	target_link_libraries(fleet_vms PRIVATE manager)
+
 	# X_walk.c steps the machine X everywhere, X_invariants.c says what must hold.
 	add_executable(lease_walk ${CMAKE_SOURCE_DIR}/tests/model/lease_walk.c
 		${CMAKE_SOURCE_DIR}/tests/model/lease_invariants.c)

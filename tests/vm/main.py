@@ -3,6 +3,7 @@
 
 import argparse
 import hashlib
+import json
 from pathlib import Path
 
 from lib.checks import check, finish, note, work_directory
@@ -208,11 +209,16 @@ def main() -> None:
                 key_pattern(vm)
                 second = ciphertext(vm)
                 assert first != second and first != bytes(4096) != second
-            with check("main/operator: emberlockctl shred"):
+            with check("main/drill: the VM shreds and says why; its receipts came and verify, and the report says so"):
                 admission = status(vm)["admission"]
-                vm.channel.start("emberlockctl shred --yes")
-                assert wait_shred(vm, 60) == ("operator", 14)
-                assert "did not come" not in world.verify_receipt(admission)
+                report = json.loads(world.admin("drill", "--workspace", "tenant", "--share", "100%", "--yes", "--json", identity="operator"))
+                assert wait_shred(vm, 60) == ("drill", 20)
+                said = world.verify_receipt(admission)
+                assert "did not come" not in said and "reason: drill" in said, said
+                (boot,) = report["boots"]
+                note(f"T1 to verdict {boot['verdict_ms']} ms, to the receipt of its keys {boot['keys_gone_ms']} ms, "
+                     f"T2 to T3 {boot['wipe_us']} us, to the closing receipt {boot['closing_ms']} ms")
+                assert boot["admission"] == admission and boot["receipt"] == "verified" and boot["closing_ms"] is not None, boot
     finish()
 
 
