@@ -36,6 +36,7 @@ ROLE = f"arn:aws:iam::{ACCOUNT}:role/customer"
 EXTERNAL_ID = "tenant-4711"
 TENANT, CLIENT, CLIENT_SECRET = "tenant-1", "client-1", "azure~secret~canary~of~36~characters"
 GOOGLE_KEY = "projects/p-1/locations/europe-west3/keyRings/r/cryptoKeys/k"
+AZURE_VERSION = "78deebed173b48e48f55abf87ed4cf71"  # the first one
 GOOGLE_ACCOUNT = "emberlock@p-1.iam.gserviceaccount.com"
 OAUTH_GOOGLE = "https://oauth2.googleapis.com/token"
 
@@ -148,9 +149,10 @@ class World:
     def __init__(self, directory):
         self.lock = threading.RLock()
         self.directory = directory
-        self.aws_secret = secrets.token_bytes(32)
+        # By version, the newest last, which is the one that wraps. AWS names none.
+        self.aws_secrets = [secrets.token_bytes(32)]
         self.google_secrets = {"1": secrets.token_bytes(32)}
-        self.rsa = RSA(os.path.join(directory, "vault.key"))
+        self.vault_keys = {AZURE_VERSION: RSA(os.path.join(directory, "vault.key"))}
         self.account_key = RSA(os.path.join(directory, "account.key"))
         self.application_key = RSA(os.path.join(directory, "application.key"))
         self.sessions = {}
@@ -162,11 +164,12 @@ class World:
         self.state = {"aws": "Enabled", "azure": "enabled", "google": "ENABLED"}
         self.allowed = {"aws": {"kms:Encrypt", "kms:Decrypt", "kms:DescribeKey"},
                         "azure": {"wrapkey", "unwrapkey", "get"}, "google": {"encrypt", "decrypt", "get"}}
+        self.disabled = {"azure": set(), "google": set()}  # versions
         self.role_allowed = True
         self.known = True  # our own identity: its secrets are still good
         self.ttl_s = 3599  # of new tokens
         self.skew_s = 0  # how wrong the callers' clocks look
-        self.faults = {}  # place: {"status", "body", "delay", "drop", "times"}
+        self.faults = {}  # place, or "CLOUD-wrap": {"status", "body", "delay", "drop", "times", "after"}
         self.corrupt = None  # a field of the next Google reply that is damaged
 
     def control(self, order):
@@ -175,6 +178,10 @@ class World:
                 self.reset()
             for cloud, state in order.get("state", {}).items():
                 self.state[cloud] = state
+            for cloud, versions in order.get("disabled", {}).items():
+                self.disabled[cloud] = set(versions)
+            for cloud in order.get("rotate", ()):
+                self.rotate(cloud)
             for cloud, operations in order.get("allowed", {}).items():
                 self.allowed[cloud] = set(operations)
             for name in ("role_allowed", "known", "ttl_s", "skew_s", "corrupt"):
@@ -184,13 +191,25 @@ class World:
             if order.get("forget_tokens"):
                 self.tokens.clear()
                 self.sessions.clear()
-            return {"counts": dict(self.counts)}
+            return {"counts": dict(self.counts), "versions": {"azure": list(self.vault_keys), "google": list(self.google_secrets)}}
+
+    def rotate(self, cloud):
+        """A new version, or new material, that wraps from now on; what was before still unwraps."""
+        if cloud == "aws":
+            self.aws_secrets.append(secrets.token_bytes(32))
+        elif cloud == "google":
+            self.google_secrets[str(len(self.google_secrets) + 1)] = secrets.token_bytes(32)
+        else:
+            self.vault_keys[secrets.token_hex(16)] = RSA(os.path.join(self.directory, "vault.key"))
 
     def fault(self, place):
         with self.lock:
             self.counts[place] = self.counts.get(place, 0) + 1
             fault = self.faults.get(place)
             if not fault:
+                return None
+            if fault.get("after", 0) > 0:
+                fault["after"] -= 1
                 return None
             if "times" in fault:
                 fault["times"] -= 1
@@ -290,10 +309,11 @@ def aws_kms(world, request):
         plain = base64.b64decode(fields["Plaintext"], validate=True)
         if not 1 <= len(plain) <= 4096:
             raise aws_error("ValidationException", "1 validation error detected: Value at 'plaintext' failed")
-        return {"CiphertextBlob": b64(seal(world.aws_secret, plain, context)), "KeyId": AWS_KEY,
+        return {"CiphertextBlob": b64(seal(world.aws_secrets[-1], plain, context)), "KeyId": AWS_KEY,
                 "EncryptionAlgorithm": "SYMMETRIC_DEFAULT"}
     if operation == "Decrypt":
-        plain = unseal(world.aws_secret, base64.b64decode(fields["CiphertextBlob"], validate=True), context)
+        blob = base64.b64decode(fields["CiphertextBlob"], validate=True)
+        plain = next((p for p in (unseal(s, blob, context) for s in world.aws_secrets) if p is not None), None)
         if plain is None:
             raise aws_error("InvalidCiphertextException", "")
         return {"Plaintext": b64(plain), "KeyId": AWS_KEY, "EncryptionAlgorithm": "SYMMETRIC_DEFAULT"}
@@ -383,13 +403,13 @@ def azure_challenge(world, request):
                        'resource="https://vault.azure.net"'})
 
 
-def azure_usable(world, operation):
+def azure_usable(world, operation, version):
     state = world.state["azure"]
     if state == "deleted":
         raise azure_error(404, "KeyNotFound", "A key with (name/id) k was not found in this key vault.")
     if operation not in world.allowed["azure"]:
         raise azure_error(403, "Forbidden", "Caller is not authorized to perform action on resource.", "ForbiddenByRbac")
-    if state == "disabled" and operation != "get":
+    if (state == "disabled" or version in world.disabled["azure"]) and operation != "get":
         raise azure_error(403, "Forbidden", f"Operation {operation} is not allowed on a disabled key.", "KeyDisabled")
     if state == "firewall":
         raise azure_error(403, "Forbidden", "Client address is not authorized.", "ForbiddenByFirewall")
@@ -405,16 +425,17 @@ def azure_vault(world, request, path, query):
     name, version, operation = match[1], match[2], match[3] or "get"
     # "k" is known by its public name, "sdk" by where this server is: clients send to where a kid says.
     base = "https://emberlock.vault.azure.net" if name == "k" else "https://" + request.headers["Host"]
-    if name not in ("k", "sdk") or version not in (None, "", "78deebed173b48e48f55abf87ed4cf71"):
+    version = version or list(world.vault_keys)[-1]
+    if name not in ("k", "sdk") or version not in world.vault_keys:
         raise azure_error(404, "KeyNotFound", f"A key with (name/id) {name} was not found in this key vault.")
-    azure_usable(world, operation)
-    kid = f"{base}/keys/{name}/78deebed173b48e48f55abf87ed4cf71"
+    azure_usable(world, operation, version)
+    kid, rsa = f"{base}/keys/{name}/{version}", world.vault_keys[version]
     if operation == "get":
-        size = (world.rsa.e.bit_length() + 7) // 8
+        size = (rsa.e.bit_length() + 7) // 8
         return {"key": {"kid": kid, "kty": "RSA", "key_ops": ["wrapKey", "unwrapKey"],
-                        "n": b64url(world.rsa.n.to_bytes(world.rsa.size, "big")),
-                        "e": b64url(world.rsa.e.to_bytes(size, "big"))},
-                "attributes": {"enabled": world.state["azure"] != "disabled", "created": 1700000000,
+                        "n": b64url(rsa.n.to_bytes(rsa.size, "big")),
+                        "e": b64url(rsa.e.to_bytes(size, "big"))},
+                "attributes": {"enabled": world.state["azure"] != "disabled" and version not in world.disabled["azure"], "created": 1700000000,
                                "updated": 1700000000, "recoveryLevel": "Recoverable+Purgeable"}}
     fields = json.loads(request.body)
     try:
@@ -423,7 +444,7 @@ def azure_vault(world, request, path, query):
         value = b""
     if fields.get("alg") != "RSA-OAEP-256" or not value or (operation == "wrapkey" and len(value) > 190):
         raise azure_error(400, "BadParameter", "The parameter is incorrect.")
-    result = world.rsa.oaep_encrypt(value) if operation == "wrapkey" else world.rsa.oaep_decrypt(value)
+    result = rsa.oaep_encrypt(value) if operation == "wrapkey" else rsa.oaep_decrypt(value)
     if result is None:
         raise azure_error(400, "BadParameter", "The parameter is incorrect.")
     return {"kid": kid, "value": b64url(result)}
@@ -485,7 +506,7 @@ def google_error(status, name, message, details=()):
     return Refused(status, {"error": {"code": status, "message": message, "status": name, "details": list(details)}})
 
 
-def google_usable(world, operation):
+def google_usable(world, operation, version):
     if world.state["google"] == "GONE":
         raise google_error(404, "NOT_FOUND", f"CryptoKey {GOOGLE_KEY} not found.")
     if operation not in world.allowed["google"]:
@@ -493,12 +514,26 @@ def google_usable(world, operation):
                            f"resource '{GOOGLE_KEY}' (or it may not exist).",
                            [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "IAM_PERMISSION_DENIED",
                              "domain": "cloudkms.googleapis.com"}])
-    if operation != "get" and world.state["google"] != "ENABLED":
-        raise google_error(400, "FAILED_PRECONDITION", f"{GOOGLE_KEY}/cryptoKeyVersions/1 is not enabled, current "
-                           f"state is: {world.state['google']}.",
+    state = google_state(world, version)
+    if operation != "get" and state != "ENABLED":
+        name = f"{GOOGLE_KEY}/cryptoKeyVersions/{version}"
+        raise google_error(400, "FAILED_PRECONDITION", f"{name} is not enabled, current state is: {state}.",
                            [{"@type": "type.googleapis.com/google.rpc.PreconditionFailure",
-                             "violations": [{"type": "KEY_DISABLED", "subject": GOOGLE_KEY + "/cryptoKeyVersions/1",
+                             "violations": [{"type": "KEY_DISABLED", "subject": name,
                                              "description": "The key is not enabled."}]}])
+
+
+def google_state(world, version):
+    return "DISABLED" if version in world.disabled["google"] else world.state["google"]
+
+
+def google_opened(world, cipher, aad):
+    """The version that made the ciphertext, and the plaintext: both None where none did."""
+    for version, secret in world.google_secrets.items():
+        plain = unseal(secret, cipher, aad)
+        if plain is not None:
+            return version, plain
+    return None, None
 
 
 def google_checked(fields, name):
@@ -518,25 +553,29 @@ def google_kms(world, request, path):
                            [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "ACCESS_TOKEN_EXPIRED",
                              "domain": "googleapis.com"}])
     name, _, verb = path.removeprefix("/v1/").partition(":")
-    version = GOOGLE_KEY + "/cryptoKeyVersions/1"
-    if name not in (GOOGLE_KEY, version):
+    base, _, number = name.partition("/cryptoKeyVersions/")
+    number = number or list(world.google_secrets)[-1]
+    version = GOOGLE_KEY + "/cryptoKeyVersions/" + number
+    if base != GOOGLE_KEY or number not in world.google_secrets:
         raise google_error(404, "NOT_FOUND", f"CryptoKey {name} not found.")
-    google_usable(world, verb or "get")
+    if verb != "decrypt":
+        google_usable(world, verb or "get", number)
     if not verb:
-        state = {"name": version, "state": world.state["google"], "protectionLevel": "SOFTWARE",
+        state = {"name": version, "state": google_state(world, number), "protectionLevel": "SOFTWARE",
                  "algorithm": "GOOGLE_SYMMETRIC_ENCRYPTION"}
         return state if name == version else {"name": GOOGLE_KEY, "primary": state, "purpose": "ENCRYPT_DECRYPT"}
     fields = json.loads(request.body)
     aad, aad_checked = google_checked(fields, "additionalAuthenticatedData")
     if verb == "encrypt":
         plain, checked = google_checked(fields, "plaintext")
-        cipher = seal(world.google_secrets["1"], plain, aad)
+        cipher = seal(world.google_secrets[number], plain, aad)
         reply = {"name": version, "ciphertext": b64(cipher), "ciphertextCrc32c": str(crc32c(cipher)),
                  "verifiedPlaintextCrc32c": checked, "verifiedAdditionalAuthenticatedDataCrc32c": aad_checked,
                  "protectionLevel": "SOFTWARE"}
     elif verb == "decrypt":
         cipher, _ = google_checked(fields, "ciphertext")
-        plain = unseal(world.google_secrets["1"], cipher, aad)
+        opened, plain = google_opened(world, cipher, aad)
+        google_usable(world, "decrypt", opened or number)
         if plain is None:
             raise google_error(400, "INVALID_ARGUMENT", "Decryption failed: verify that 'name' refers to the correct "
                                "CryptoKey.")
@@ -598,6 +637,10 @@ def place_of(request, path):
     return "aws" if "X-Amz-Target" in request.headers else "sts"
 
 
+def is_wrap(request, path):
+    return path.endswith((":encrypt", "/wrapkey")) or request.headers.get("X-Amz-Target", "").endswith(".Encrypt")
+
+
 def answer(world, place, request, path, query):
     return {"control": lambda: world.control(json.loads(request.body)),
             "aws": lambda: aws_kms(world, request),
@@ -643,7 +686,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         path = re.sub("/+", "/", urllib.parse.unquote(url.path))
         query = dict(urllib.parse.parse_qsl(url.query))
         place = self.place = place_of(self, path)
-        fault = self.world.fault(place)
+        fault = self.world.fault(place) or is_wrap(self, path) and self.world.fault(place + "-wrap")
         if fault:
             time.sleep(fault.get("delay", 0))
             if fault.get("drop"):
