@@ -4,55 +4,10 @@
 
 #include "base/cleanup.h"
 #include "manager/dek_engine.h"
-#include "manager/deks.h"
 #include "manager/lease_engine.h"
 #include "storage/emberlock-storage.h"
 
 _Static_assert(EMBERLOCK_DEK_BATCH_MAX == DEK_BATCH_MAX, "DEKs of a request");
-
-static struct dek rewrap(const struct node *node, const struct dek *old, const char *context)
-{
-	json_t *answer = call(node, "/v1/deks/rewrap", one_blob(old->blob, context), 200);
-	struct dek dek = *old;
-
-	assert_null(json_object_get(first_item(answer), "dek"));
-	snprintf(dek.blob, sizeof(dek.blob), "%s", text_of(first_item(answer), "blob"));
-	json_decref(answer);
-	return dek;
-}
-
-static void assert_refused(const struct node *node, const char *path, const char *blob,
-			   const char *context, const char *code, const char *words)
-{
-	json_t *answer = call(node, path, one_blob(blob, context), 200);
-	json_t *item = first_item(answer);
-
-	assert_string_equal(text_of(item, "error"), code);
-	assert_non_null(strstr(text_of(item, "message"), words));
-	assert_null(json_object_get(item, "dek"));
-	assert_null(json_object_get(item, "blob"));
-	json_decref(answer);
-}
-
-static uint64_t metric(const char *name)
-{
-	static struct answer answer;
-	CURL *curl = handle_for(admin_url, "/v1/metrics", &answer);
-	char text[256];
-	const char *at;
-
-	snprintf(text, sizeof(text), "%s/identities/operator/cert.pem", state_dir);
-	curl_easy_setopt(curl, CURLOPT_SSLCERT, text);
-	snprintf(text, sizeof(text), "%s/identities/operator/key.pem", state_dir);
-	curl_easy_setopt(curl, CURLOPT_SSLKEY, text);
-	perform(curl, &answer);
-	assert_int_equal(answer.status, 200);
-	answer.body[answer.size] = '\0';
-	snprintf(text, sizeof(text), "\nemberlock_%s_total ", name);
-	at = strstr((char *)answer.body, text);
-	assert_non_null(at);
-	return strtoull(at + strlen(text), NULL, 10);
-}
 
 /* --- policy, without a manager --- */
 
