@@ -162,6 +162,68 @@ static int key_clear(const struct admin_call *call)
 	return act(call, "POST", "/v1/keys/", "NAME", "/clear", "cleared; the key answers again");
 }
 
+static int key_rotate(const struct admin_call *call)
+{
+	const char *name = call->arguments[0], *to = admin_value(call, "to");
+	_cleanup_(free_json) json_t *body = json_pack("{s:s*}", "to", to);
+	char path[256];
+	int r;
+
+	if (!body)
+		return admin_refuse(-EINVAL, "--to: must be UTF-8 text");
+	r = admin_path(path, "/v1/keys/", "NAME", name, "/rotate");
+	if (r == 0)
+		r = admin_http(call, "POST", path, body, NULL);
+	if (r < 0)
+		return r;
+	return print_name(call, name, "the rotation began; key progress says how far it is");
+}
+
+static void print_versions(const json_t *answer)
+{
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach(json_object_get(answer, "versions"), i, row)
+	{
+		const char *version = json_string_value(json_object_get(row, "version"));
+
+		printf("%-16s %" JSON_INTEGER_FORMAT " KEKs\n",
+		       version && *version ? version : "(not told)",
+		       json_integer_value(json_object_get(row, "keks")));
+	}
+}
+
+static int key_progress(const struct admin_call *call)
+{
+	static const struct admin_column columns[] = {
+		{"name", "name", ADMIN_COLUMN_TEXT},
+		{"rotation", "state", ADMIN_COLUMN_TEXT},
+		{"to", "to", ADMIN_COLUMN_TEXT},
+		{"began", "began", ADMIN_COLUMN_TIME},
+		{"last complete", "complete", ADMIN_COLUMN_TIME},
+		{"KEKs", "keks", ADMIN_COLUMN_NUMBER},
+		{"left", "left", ADMIN_COLUMN_NUMBER},
+		{"trouble", "trouble", ADMIN_COLUMN_TEXT},
+		{"others are safe to disable", "others_safe_to_disable", ADMIN_COLUMN_TEXT},
+	};
+	_cleanup_(free_json) json_t *answer = NULL;
+	char path[256];
+	int r;
+
+	r = admin_path(path, "/v1/keys/", "NAME", call->arguments[0], "/rotation");
+	if (r == 0)
+		r = admin_http(call, "GET", path, NULL, &answer);
+	if (r < 0)
+		return r;
+	admin_print_object(call, answer, columns, ELEMENTSOF(columns));
+	if (!call->json) {
+		puts("versions in use");
+		print_versions(answer);
+	}
+	return 0;
+}
+
 static int bind_workspace(const struct admin_call *call, const char *workspace, const char *key)
 {
 	_cleanup_(free_json) json_t *body = json_pack("{s:s}", "key", key);
@@ -253,6 +315,10 @@ const struct admin_command admin_key_commands[] = {
 	{"key", "show", {"NAME"}, "Show one key.", key_show, {{NULL}}},
 	{"key", "delete", {"NAME"}, "Delete a key that no workspace is bound to.", key_delete, {{NULL}}},
 	{"key", "clear", {"NAME"}, "Forget a revocation, after a live unwrap.", key_clear, {{NULL}}},
+	{"key", "rotate", {"NAME"}, "Wrap all that the key has wrapped anew, in the background.",
+	 key_rotate, {{"to", "KEY", "the workspaces go to this key; default: its own newest version", false}}},
+	{"key", "progress", {"NAME"}, "Show how far a rotation is, and which versions are in use.",
+	 key_progress, {{NULL}}},
 	{"store", "adopt", {NULL}, "Go on with a store that was rolled back.",
 	 store_adopt_command, {{NULL}}},
 	{NULL},

@@ -171,7 +171,8 @@ void admin_keys_delete(struct http_request *request)
 
 	admin_about_key(request, name);
 	r = store_key_delete(request->manager->store, name);
-	snprintf(message, sizeof(message), "key %.63s: a workspace is bound to it", name);
+	snprintf(message, sizeof(message),
+		 "key %.63s: a workspace is bound to it, or will be by a rotation", name);
 	if (r == -EBUSY)
 		admin_reply_message(request, r, message);
 	else if (r < 0)

@@ -22,6 +22,8 @@ const struct http_route admin_routes[] = {
 	{HTTP_POST, "/v1/keys", ROLE_KEY_ADMINISTRATOR, BODY_SMALL, admin_keys_create},
 	{HTTP_DELETE, "/v1/keys/{}", ROLE_KEY_ADMINISTRATOR, 0, admin_keys_delete},
 	{HTTP_POST, "/v1/keys/{}/clear", ROLE_KEY_ADMINISTRATOR, 0, admin_keys_clear},
+	{HTTP_POST, "/v1/keys/{}/rotate", ROLE_KEY_ADMINISTRATOR, BODY_SMALL, admin_keys_rotate},
+	{HTTP_GET, "/v1/keys/{}/rotation", ROLE_ANY_ADMIN, 0, admin_keys_rotation},
 	{HTTP_GET, "/v1/workspaces", ROLE_ANY_ADMIN, 0, admin_workspaces_list},
 	{HTTP_GET, "/v1/workspaces/{}", ROLE_ANY_ADMIN, 0, admin_workspaces_get},
 	{HTTP_POST, "/v1/workspaces", ROLE_KEY_ADMINISTRATOR, BODY_SMALL, admin_workspaces_create},

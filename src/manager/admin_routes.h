@@ -17,6 +17,8 @@ void admin_keys_get(struct http_request *request);
 void admin_keys_create(struct http_request *request);
 void admin_keys_delete(struct http_request *request);
 void admin_keys_clear(struct http_request *request);
+void admin_keys_rotate(struct http_request *request);
+void admin_keys_rotation(struct http_request *request);
 
 void admin_workspaces_list(struct http_request *request);
 void admin_workspaces_get(struct http_request *request);

@@ -85,6 +85,20 @@ void audit_add_boot(struct store *store, const struct store_boot *boot, const ch
 	audit_add(store, (struct audit_about){.workspace = boot->workspace}, event, all);
 }
 
+void audit_add_kek(struct store *store, const struct store_workspace *workspace,
+		   const struct store_key *key, const struct store_kek *kek, const char *event)
+{
+	char id[2 * KEK_ID_SIZE + 1], cmk[KMS_VERSION_MAX];
+
+	hex_encode(kek->wrapped.id, KEK_ID_SIZE, id);
+	kms_version(&key->kms, kek->wrapped.blob, kek->wrapped.size, cmk);
+	audit_add(store, (struct audit_about){.workspace = workspace->id}, event,
+		  json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:I}", "workspace", workspace->name,
+			    "kek", id, "use", kek->wrapped.use, "version",
+			    (json_int_t)kek->wrapped.version, "key", key->name, "key_version", cmk,
+			    "generation", (json_int_t)kek->generation));
+}
+
 /* What was accepted had only the members that its route knows, and none of them is secret. */
 static int add_body(const struct http_request *request, json_t *members)
 {

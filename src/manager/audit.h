@@ -21,6 +21,10 @@ void audit_add(struct store *store, struct audit_about about, const char *event,
 /* The same of a boot, with its VM, admission and boot id before MEMBERS. */
 void audit_add_boot(struct store *store, const struct store_boot *boot, const char *event,
 		    json_t *members);
+/* The same of a KEK of DEKs, with its workspace, the key configuration that has wrapped it, and by which
+ * version of the CMK, where that is told. */
+void audit_add_kek(struct store *store, const struct store_workspace *workspace,
+		   const struct store_key *key, const struct store_kek *kek, const char *event);
 /* What an administrator asked for, and what became of it; MESSAGE: why it was refused. */
 void audit_add_request(const struct http_request *request, unsigned status, const char *message);
 

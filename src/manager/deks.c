@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Requests of storage nodes for DEKs. */
+#include "manager/audit.h"
 #include "manager/deks.h"
 
 #include <errno.h>
@@ -17,7 +18,8 @@
 #include "manager/rate.h"
 #include "manager/routes_storage.h"
 
-#define RETRY_S 5
+#define RETRY_S	  5
+#define AGAIN_MAX 5 /* a workspace does not change more often while one request waits */
 
 /* Until when DEKs of a workspace may be out. */
 struct out {
@@ -192,6 +194,7 @@ static void on_fetched(int r, enum kms_class class, void *userdata)
 
 	need->r = r;
 	need->class = class;
+	request->stale = request->stale || r == -ESTALE;
 	if (--request->pending > 0)
 		return;
 	unpark(request);
@@ -295,6 +298,8 @@ static int want_target(const struct view *view, const char *use, struct dek_item
 		return -E2BIG;
 	if (is_new)
 		item->target->stored = r == 0;
+	/* It may have been wrapped anew while the request waited. */
+	item->target->wrapped = row.wrapped;
 	return find_or_fetch(view, item->target);
 }
 
@@ -356,6 +361,9 @@ static int store_again(const struct view *view, struct dek_item *item)
 	r = store_kek_insert(view->deks->manager->store, &row);
 	if (r < 0 && r != -EEXIST)
 		return r;
+	if (r == 0)
+		audit_add_kek(view->deks->manager->store, &view->workspace, &view->key, &row,
+			      "kek-found");
 	need->wrapped = blob.kek;
 	need->stored = true;
 	log_notice("workspace %s: KEK of use %s, version %u: stored again, from a blob",
@@ -605,10 +613,22 @@ static void request_free(struct dek_request *request)
 	free(request);
 }
 
+/* A rotation went on while the request waited: it is looked at as if it had come now. */
+static void begin_again(struct dek_request *request)
+{
+	request->stale = false;
+	request->again++;
+	request->n_needs = 0;
+	for (size_t i = 0; i < request->n; i++)
+		request->items[i].source = request->items[i].target = NULL;
+}
+
 static void proceed(struct dek_request *request)
 {
 	struct view view = {.request = request, .http = request->http, .deks = request->deks};
 
+	if (request->stale && request->pending == 0 && request->again < AGAIN_MAX)
+		begin_again(request);
 	if (!request->answered) {
 		if (!look(&view) || !plan(&view))
 			request->answered = true;

@@ -53,6 +53,8 @@ struct dek_request {
 	struct dek_need needs[DEK_KEKS_MAX];
 	size_t n_needs;
 	unsigned pending; /* of the needs */
+	bool stale;	  /* one of them changed meanwhile */
+	unsigned again;	  /* how often that made it begin anew */
 	bool answered;
 };
 

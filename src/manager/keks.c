@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "manager/audit.h"
 #include "manager/envelope.h"
 #include "manager/leases.h"
 #include "manager/metrics.h"
@@ -81,11 +82,6 @@ static bool is_of_key(const struct kek *kek, int64_t id)
 	return kek->key == id;
 }
 
-static bool is_of_workspace(const struct kek *kek, int64_t id)
-{
-	return kek->workspace == id;
-}
-
 static bool is_over(const struct kek *kek, int64_t now)
 {
 	return kek->until_ms <= (uint64_t)now;
@@ -97,11 +93,6 @@ void keks_drop_key(struct keks *keks, int64_t key)
 
 	if (n > 0)
 		log_notice("%u KEKs dropped: their CMK is revoked", n);
-}
-
-void keks_drop_workspace(struct keks *keks, int64_t workspace)
-{
-	drop_where(keks, is_of_workspace, workspace);
 }
 
 /* Wakes up for the first that ends. */
@@ -141,6 +132,20 @@ const struct kek *kek_find(const struct keks *keks, int64_t workspace, int64_t k
 		if (is_kek(k, workspace, id))
 			return k->key == key && k->until_ms > now + ENGINE_TTL_MIN_MS ? k : NULL;
 	return NULL;
+}
+
+void keks_rewrapped(struct keks *keks, int64_t workspace, const uint8_t id[static KEK_ID_SIZE],
+		    int64_t key, uint64_t start_ms, uint64_t until_ms)
+{
+	for (struct kek *k = keks->held; k; k = k->next) {
+		if (!is_kek(k, workspace, id))
+			continue;
+		k->key = key;
+		k->start_ms = start_ms;
+		k->until_ms = until_ms;
+		arm(keks);
+		return;
+	}
 }
 
 /* The oldest gives way. */
@@ -206,16 +211,31 @@ static int remember(struct fetch *fetch)
 {
 	struct store_kek row = {.workspace = fetch->workspace.id,
 				.wrapped = fetch->wrapped,
-				.created_ms = fetch->answer.start_real_ms};
+				.created_ms = fetch->answer.start_real_ms,
+				.generation = fetch->key.generation};
+	struct store *store = fetch->keks->manager->store;
 	int r;
 
 	if (!fetch->make)
 		return 0;
-	r = store_kek_insert(fetch->keks->manager->store, &row);
-	if (r == 0)
-		log_notice("workspace %s: KEK of use %s, version %u: made", fetch->workspace.name,
-			   fetch->wrapped.use, fetch->wrapped.version);
-	return r;
+	r = store_kek_insert(store, &row);
+	if (r < 0)
+		return r;
+	log_notice("workspace %s: KEK of use %s, version %u: made", fetch->workspace.name,
+		   fetch->wrapped.use, fetch->wrapped.version);
+	audit_add_kek(store, &fetch->workspace, &fetch->key, &row, "kek-made");
+	return 0;
+}
+
+/* The store has another wrapping of it by now, so what the KMS said of the old one counts for nothing. */
+static bool was_rewrapped(const struct fetch *fetch)
+{
+	struct store_kek row;
+
+	return fetch->stored &&
+	       store_kek_get(fetch->keks->manager->store, fetch->wrapped.id, &row) == 0 &&
+	       (row.wrapped.size != fetch->wrapped.size ||
+		memcmp(row.wrapped.blob, fetch->wrapped.blob, row.wrapped.size) != 0);
 }
 
 /* What was true when it was asked for may not be any more. */
@@ -231,7 +251,9 @@ static int settle(struct fetch *fetch)
 		r = store_key_get_by_id(store, fetch->key.id, &key);
 	if (r < 0)
 		return r;
-	if (workspace.key != key.id || key.revoked_ms > 0)
+	/* What an earlier generation has wrapped must not come once a rotation has begun. */
+	if (workspace.key != key.id || key.revoked_ms > 0 ||
+	    (fetch->make && key.generation != fetch->key.generation))
 		return -ESTALE;
 	r = remember(fetch);
 	return r < 0 ? r : hold(fetch->keks, fetch);
@@ -259,7 +281,7 @@ static void fetch_done(struct kms_job *base)
 	struct manager *manager = fetch->keks->manager;
 	enum kms_class class = fetch->answer.outcome.class;
 	struct waiter *waiters = TAKE_PTR(fetch->waiters);
-	int r = class == KMS_OK ? settle(fetch) : 0;
+	int r = class == KMS_OK ? settle(fetch) : was_rewrapped(fetch) ? -ESTALE : 0;
 
 	metrics_count(manager, METRIC_KEKS_ASKED);
 	if (class != KMS_OK)
@@ -267,7 +289,7 @@ static void fetch_done(struct kms_job *base)
 			    fetch->workspace.name, fetch->wrapped.use, fetch->wrapped.version,
 			    kms_class_name(class), fetch->answer.outcome.code);
 	forget(fetch);
-	if (says_of_key(class))
+	if (says_of_key(class) && r != -ESTALE)
 		prober_observe(manager->prober, &fetch->answer);
 	while (waiters) {
 		struct waiter *waiter = waiters;

@@ -29,8 +29,8 @@ struct kek {
 const struct kek *kek_find(const struct keks *keks, int64_t workspace, int64_t key,
 			   const uint8_t id[static KEK_ID_SIZE], uint64_t now_ms);
 
-/* What became of a fetch. R is 0, or negative: the store failed, -ESTALE the workspace or its key
- * changed meanwhile; CLASS is the KMS's. The KEK is held where R is 0 and CLASS is KMS_OK. */
+/* What became of a fetch. R is 0, or negative: the store failed, -ESTALE the workspace, its key, or how
+ * that wraps the KEK changed meanwhile: begin again; CLASS is the KMS's. The KEK is held where R is 0 and CLASS is KMS_OK. */
 typedef void (*kek_done)(int r, enum kms_class class, void *userdata);
 
 /* Unwraps WRAPPED of WORKSPACE under KEY; or, where its id is zero, makes the first KEK of its use, or
@@ -50,6 +50,9 @@ struct kek_ask {
 };
 int kek_fetch(struct keks *keks, const struct kek_ask *ask);
 
-/* The CMK is revoked; the workspace is bound to another. */
+/* The CMK is revoked. */
 void keks_drop_key(struct keks *keks, int64_t key);
-void keks_drop_workspace(struct keks *keks, int64_t workspace);
+/* The KEK of this ID is WORKSPACE's, and KEY, which has wrapped it, unwrapped it at START_MS: where it is
+ * held, it is so until UNTIL_MS. */
+void keks_rewrapped(struct keks *keks, int64_t workspace, const uint8_t id[static KEK_ID_SIZE],
+		    int64_t key, uint64_t start_ms, uint64_t until_ms);

@@ -23,6 +23,7 @@
 #include "manager/leases.h"
 #include "manager/metrics.h"
 #include "manager/prober.h"
+#include "manager/rotation.h"
 #include "manager/routes_storage.h"
 #include "manager/routes_vm.h"
 #include "manager/signing.h"
@@ -149,6 +150,8 @@ static int add_parts(struct manager *manager, const struct manager_options *opti
 		r = audit_log_new(manager, &manager->audit);
 	if (r == 0)
 		r = keks_new(manager, &manager->keks);
+	if (r == 0)
+		r = rotation_new(manager, &manager->rotation);
 	return r < 0 ? r : deks_new(manager, &manager->deks);
 }
 
@@ -240,6 +243,7 @@ struct manager *manager_free(struct manager *manager)
 	for (int i = 0; i < LISTENER__MAX; i++)
 		http_server_free(manager->servers[i]);
 	kms_pool_free(manager->kms);
+	rotation_free(manager->rotation);
 	deks_free(manager->deks);
 	keks_free(manager->keks);
 	prober_free(manager->prober);

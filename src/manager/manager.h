@@ -23,6 +23,7 @@ struct http_server;
 struct http_stream;
 struct leases;
 struct prober;
+struct rotation;
 struct keks;
 struct deks;
 struct signing;
@@ -49,6 +50,7 @@ struct manager {
 	struct leases *leases;
 	struct prober *prober;
 	struct keks *keks;
+	struct rotation *rotation;
 	struct deks *deks;
 	struct metrics *metrics;
 	struct audit_log *audit;
@@ -90,6 +92,11 @@ int operation_key_create(struct manager *manager, const struct store_key *key, o
  * revocation is forgotten. */
 int operation_key_clear(struct manager *manager, const char *name, operation_done done,
 			void *userdata);
+/* A live unwrap of a bound workspace's KEK by the key's CMK, and a wrap by it, or by that of SUCCESSOR (NULL:
+ * none); then rotation.h goes on in the background. -EBUSY: SUCCESSOR is the key itself, or in a rotation.
+ * -EKEYREJECTED for a revoked one. */
+int operation_key_rotate(struct manager *manager, const char *name, const char *successor,
+			 operation_done done, void *userdata);
 /* Makes a KEK, wraps it under the CMK, unwraps it again, binds. Where the workspace is bound
  * already: only while its old key answers with success (a live unwrap), and with all KEKs of its DEKs.
  * -EKEYREJECTED for a revoked KEY; -EBUSY where other workspaces are under its CMK by another key

@@ -30,6 +30,7 @@ static const struct {
 	[METRIC_PROBES_FAILED] = {"probes_failed", "Health probes without success."},
 	[METRIC_REVOCATIONS] = {"revocations", "Key configurations found revoked."},
 	[METRIC_KEKS_ASKED] = {"keks_asked", "KEKs that a KMS was asked to wrap or unwrap."},
+	[METRIC_KEKS_REWRAPPED] = {"keks_rewrapped", "KEKs that a rotation wrapped anew."},
 	[METRIC_DEKS_GENERATED] = {"deks_generated", "DEKs made for storage nodes."},
 	[METRIC_DEKS_UNWRAPPED] = {"deks_unwrapped", "DEKs unwrapped for storage nodes."},
 	[METRIC_DEKS_REWRAPPED] = {"deks_rewrapped", "DEKs put under another KEK."},

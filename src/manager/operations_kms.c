@@ -8,11 +8,13 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "manager/audit.h"
 #include "manager/envelope.h"
 #include "manager/keks.h"
 #include "manager/leases.h"
 #include "manager/manager.h"
 #include "manager/prober.h"
+#include "manager/rotation.h"
 
 /* A workspace whose KEK is to be unwrapped. */
 struct bound {
@@ -26,6 +28,7 @@ struct bound {
 struct moving {
 	struct moving *next;
 	struct kek_wrapped wrapped;
+	uint64_t start_ms; /* CLOCK_BOOTTIME, before the new CMK unwrapped it */
 };
 
 struct operation {
@@ -40,7 +43,8 @@ struct operation {
 	struct kms_key old_key;
 	struct envelope_kek old_kek, kek;
 	struct moving *moving;
-	struct bound *bound; /* of a clear */
+	struct prober_answer answer; /* of the new CMK */
+	struct bound *bound;	     /* of a clear */
 };
 
 static void finish(struct operation *operation, int r, const char *message)
@@ -200,6 +204,8 @@ static void clear_done(struct kms_job *base)
 		prober_observe(manager->prober, &b->answer);
 	if (r == 0)
 		log_notice("key %s: the revocation is cleared", operation->key.name);
+	if (r == 0)
+		rotation_wake(manager->rotation, operation->key.id);
 	finish_stored(operation, r, "key", operation->key.name);
 }
 
@@ -248,14 +254,24 @@ int operation_key_clear(struct manager *manager, const char *name, operation_don
 static void run_bind(struct kms_job *base)
 {
 	struct operation *operation = (struct operation *)base;
+	struct engine_time now;
 
+	operation->outcome.class = KMS_OK;
+	for (struct moving *m = operation->moving; m && operation->outcome.class == KMS_OK;
+	     m = m->next) {
+		m->start_ms = leases_time().boot_ms;
+		envelope_kek_move(&operation->key.kms, operation->workspace, &operation->old_key,
+				  &m->wrapped, &operation->outcome);
+	}
+	if (operation->outcome.class != KMS_OK)
+		return;
+	/* Last: it is the evidence from now on. */
+	now = leases_time();
+	operation->answer.start_ms = now.boot_ms;
+	operation->answer.start_real_ms = now.real_ms;
 	envelope_make(&operation->key.kms, operation->workspace,
 		      operation->old_key_id > 0 ? &operation->old_key : NULL, &operation->old_kek,
 		      &operation->kek, &operation->outcome);
-	for (struct moving *m = operation->moving; m && operation->outcome.class == KMS_OK;
-	     m = m->next)
-		envelope_kek_move(&operation->key.kms, operation->workspace, &operation->old_key,
-				  &m->wrapped, &operation->outcome);
 }
 
 /* Who else is under the CMK that a workspace is to be bound to. */
@@ -324,7 +340,23 @@ static int is_moving(const struct store_kek *kek, void *userdata)
 	return -EAGAIN;
 }
 
-static int store_bind(struct operation *operation)
+static int store_moved(struct operation *operation, const struct store_workspace *workspace)
+{
+	struct store *store = operation->manager->store;
+	uint32_t generation = operation->key.generation;
+	int r = 0;
+
+	for (const struct moving *m = operation->moving; r == 0 && m; m = m->next) {
+		const struct store_kek kek = {.wrapped = m->wrapped, .generation = generation};
+
+		r = store_kek_set_wrapped(store, &m->wrapped, generation);
+		if (r == 0)
+			audit_add_kek(store, workspace, &operation->key, &kek, "kek-rewrapped");
+	}
+	return r;
+}
+
+static int store_bind(struct operation *operation, struct store_workspace *workspace)
 {
 	struct store *store = operation->manager->store;
 	int r;
@@ -332,11 +364,31 @@ static int store_bind(struct operation *operation)
 	r = store_savepoint(store);
 	if (r < 0)
 		return r;
-	r = store_workspace_bind(store, operation->workspace_id, operation->key.id,
-				 operation->kek.blob, operation->kek.size, operation->kek.check);
-	for (const struct moving *m = operation->moving; r == 0 && m; m = m->next)
-		r = store_kek_set_wrapped(store, &m->wrapped);
+	workspace->key = operation->key.id;
+	memcpy(workspace->kek, operation->kek.blob, operation->kek.size);
+	workspace->kek_size = operation->kek.size;
+	memcpy(workspace->kek_check, operation->kek.check, HASH_SIZE);
+	workspace->kek_generation = operation->key.generation;
+	r = store_workspace_bind(store, workspace);
+	if (r == 0)
+		r = store_moved(operation, workspace);
 	return store_settle(store, r);
+}
+
+/* What is held stays: the new CMK has unwrapped it, too. So do leases: there is evidence already. */
+static void go_on(struct operation *operation)
+{
+	struct manager *manager = operation->manager;
+
+	for (const struct moving *m = operation->moving; m; m = m->next)
+		keks_rewrapped(manager->keks, operation->workspace_id, m->wrapped.id,
+			       operation->key.id, m->start_ms,
+			       m->start_ms + operation->key.max_staleness_ms);
+	operation->answer.workspace = operation->workspace_id;
+	operation->answer.key = operation->key.id;
+	operation->answer.outcome = operation->outcome;
+	prober_observe(manager->prober, &operation->answer);
+	prober_rebound(manager->prober, operation->workspace_id);
 }
 
 static void bind_done(struct kms_job *base)
@@ -357,6 +409,7 @@ static void bind_done(struct kms_job *base)
 	if (r == 0)
 		r = store_keks(store, workspace.id, is_moving, operation);
 	if (r == -EAGAIN || (r == 0 && (workspace.key != operation->old_key_id ||
+					key.generation != operation->key.generation ||
 					key.revoked_ms > 0 || old.revoked_ms > 0))) {
 		finish(operation, -EAGAIN, "the workspace or its key changed meanwhile: try again");
 		return;
@@ -366,11 +419,9 @@ static void bind_done(struct kms_job *base)
 	if (r == -EBUSY)
 		return;
 	if (r == 0)
-		r = store_bind(operation);
+		r = store_bind(operation, &workspace);
 	if (r == 0)
-		keks_drop_workspace(operation->manager->keks, workspace.id);
-	if (r == 0)
-		prober_rebound(operation->manager->prober, workspace.id);
+		go_on(operation);
 	finish_stored(operation, r, "workspace", operation->workspace);
 }
 

@@ -219,6 +219,17 @@ static uint64_t next_delay(const struct probe *probe, const struct store_key *ke
 									     : quick);
 }
 
+/* What the KMS says of a wrapping that a rotation has replaced is no verdict on the key. */
+static bool is_replaced(const struct probe_job *job)
+{
+	struct store_workspace workspace;
+
+	return store_workspace_get_by_id(job->prober->manager->store, job->answer.workspace,
+					 &workspace) == 0 &&
+	       (workspace.kek_size != job->kek.size ||
+		memcmp(workspace.kek, job->kek.blob, job->kek.size) != 0);
+}
+
 static void probe_done(struct kms_job *base)
 {
 	struct probe_job *job = (struct probe_job *)base;
@@ -235,6 +246,10 @@ static void probe_done(struct kms_job *base)
 	if (probe->key != job->answer.key ||
 	    store_key_get_by_id(manager->store, probe->key, &key) < 0) {
 		arm(probe, UNHEALTHY_MS);
+		return;
+	}
+	if (job->answer.outcome.class != KMS_OK && is_replaced(job)) {
+		arm(probe, 0);
 		return;
 	}
 	judge(probe, &key, &job->answer);

@@ -91,6 +91,16 @@ static const char *const schema[] = {
 	/* The end of its last lease is on record. */
 	"ALTER TABLE boots ADD COLUMN ended INTEGER NOT NULL DEFAULT 0;"
 	"CREATE INDEX boots_to_end ON boots (fence_ms) WHERE ended = 0 AND fence_ms > 0;",
+
+	/* Rotation of a CMK: which of its generations has wrapped what, and where it stands. */
+	"ALTER TABLE keys ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE keys ADD COLUMN rotation_ms INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE keys ADD COLUMN successor INTEGER REFERENCES keys (id);"
+	"ALTER TABLE keys ADD COLUMN rotated_ms INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE workspaces ADD COLUMN kek_generation INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE keks ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;"
+	"CREATE INDEX workspaces_of_key ON workspaces (key);"
+	"CREATE INDEX keks_by_generation ON keks (workspace, generation);",
 };
 #define SCHEMA_VERSION ((int)ELEMENTSOF(schema))
 

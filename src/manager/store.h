@@ -64,6 +64,11 @@ struct store_key {
 	uint64_t created_ms;
 	uint64_t revoked_ms; /* 0: not revoked. Sticky until cleared */
 	char revoked_code[96];
+	/* Counts the rotations of its CMK. A KEK wrapped in an earlier one is to be wrapped anew. */
+	uint32_t generation;
+	uint64_t rotation_ms; /* a rotation is under way since then; 0: none is */
+	int64_t successor;    /* its workspaces go to this key configuration; 0: they stay */
+	uint64_t rotated_ms;  /* the last rotation was complete; 0: never */
 };
 /* The defaults of design.md §5: poll 10 s, lease 300 s, margin 60 s, staleness 120 s, probe 10 s.
  */
@@ -79,6 +84,17 @@ int store_key_delete(struct store *store, const char *name); /* -EBUSY while bou
 int store_key_set_revoked(struct store *store, int64_t id, uint64_t revoked_ms, const char *code);
 /* BY: kms_outcome.by of the success. */
 int store_key_set_proven(struct store *store, int64_t id, const uint8_t by[static 32]);
+/* A rotation begins, in place of one that is under way: to SUCCESSOR, or, where that is 0, of the CMK
+ * itself, which raises the generation. */
+int store_key_rotate(struct store *store, int64_t id, int64_t successor, uint64_t now_ms);
+/* It is complete. */
+int store_key_rotated(struct store *store, int64_t id, uint64_t now_ms);
+/* KEKs that the key's CMK has wrapped, those of workspaces included. */
+struct store_key_keks {
+	unsigned n, left; /* all; of an earlier generation */
+};
+int store_key_count_keks(struct store *store, const struct store_key *key,
+			 struct store_key_keks *ret_keks);
 /* EACH returning non-zero ends the walk, which then returns that. By name. EACH must not write. */
 typedef int (*store_key_each)(const struct store_key *key, void *userdata);
 int store_keys(struct store *store, store_key_each each, void *userdata);
@@ -91,6 +107,7 @@ struct store_workspace {
 	char key_name[ID_TEXT_MAX + 1]; /* "" unbound */
 	uint8_t kek[KMS_BLOB_MAX];	/* wrapped by the CMK */
 	size_t kek_size;
+	uint32_t kek_generation;      /* of the key when it wrapped it */
 	uint8_t kek_check[HASH_SIZE]; /* SHA-256 over a domain string and the KEK */
 	uint64_t created_ms;
 	/* The highest sequence a VM of it showed that this store never issued; epoch 0: none.
@@ -102,17 +119,21 @@ int store_workspace_get(struct store *store, const char *name, struct store_work
 int store_workspace_get_by_id(struct store *store, int64_t id, struct store_workspace *ret);
 /* -EBUSY while it has VMs, storage nodes, KEKs of DEKs, or records of boots. */
 int store_workspace_delete(struct store *store, const char *name);
-int store_workspace_bind(struct store *store, int64_t id, int64_t key, const uint8_t *kek,
-			 size_t kek_size, const uint8_t kek_check[static HASH_SIZE]);
+/* Writes .key, .kek, .kek_generation, .kek_check. */
+int store_workspace_bind(struct store *store, const struct store_workspace *workspace);
 int store_workspace_set_rolled_back(struct store *store, int64_t id, struct sequence shown);
 typedef int (*store_workspace_each)(const struct store_workspace *workspace, void *userdata);
 int store_workspaces(struct store *store, store_workspace_each each, void *userdata);
+/* At most MAX that are bound to KEY by a KEK of a generation below GENERATION, after AFTER, by id. */
+int store_workspaces_to_wrap(struct store *store, int64_t key, uint32_t generation, int64_t after,
+			     unsigned max, store_workspace_each each, void *userdata);
 
 /* --- KEKs of DEKs --- */
 struct store_kek {
 	int64_t workspace;
 	struct kek_wrapped wrapped;
 	uint64_t created_ms; /* 0: it came back in a blob */
+	uint32_t generation; /* of the key when it wrapped it; 0 where it came back in a blob */
 };
 int store_kek_insert(struct store *store, const struct store_kek *kek);
 int store_kek_get(struct store *store, const uint8_t id[static KEK_ID_SIZE],
@@ -121,9 +142,16 @@ int store_kek_get(struct store *store, const uint8_t id[static KEK_ID_SIZE],
 int store_kek_current(struct store *store, int64_t workspace, const char *use,
 		      struct store_kek *ret_kek);
 /* Another wrapping of the same KEK. */
-int store_kek_set_wrapped(struct store *store, const struct kek_wrapped *wrapped);
+int store_kek_set_wrapped(struct store *store, const struct kek_wrapped *wrapped,
+			  uint32_t generation);
 typedef int (*store_kek_each)(const struct store_kek *kek, void *userdata);
 int store_keks(struct store *store, int64_t workspace, store_kek_each each, void *userdata);
+/* At most MAX of KEY's workspaces, of a generation below GENERATION, after AFTER, by id. */
+int store_keks_to_wrap(struct store *store, int64_t key, uint32_t generation,
+		       const uint8_t after[static KEK_ID_SIZE], unsigned max, store_kek_each each,
+		       void *userdata);
+/* All of KEY's workspaces. */
+int store_keks_of_key(struct store *store, int64_t key, store_kek_each each, void *userdata);
 
 /* --- storage nodes --- */
 struct store_node {

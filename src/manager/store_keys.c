@@ -178,6 +178,10 @@ static void key_from_row(struct store *store, sqlite3_stmt *row, struct store_ke
 	sql_column_text(row, 16, settings, sizeof(settings));
 	settings_read(settings, key);
 	sql_column_blob(row, 17, key->kms.proven_by, sizeof(key->kms.proven_by));
+	key->generation = (uint32_t)sql_column_int(row, 18);
+	key->rotation_ms = sql_column_int(row, 19);
+	key->successor = (int64_t)sql_column_int(row, 20);
+	key->rotated_ms = sql_column_int(row, 21);
 	store_credentials_dir(store, &key->kms);
 }
 
@@ -243,6 +247,48 @@ int store_key_set_proven(struct store *store, int64_t id, const uint8_t by[stati
 	sql_bind_int(statement, 1, (uint64_t)id);
 	sql_bind_blob(statement, 2, by, 32);
 	return sql_write_one(store, statement);
+}
+
+int store_key_rotate(struct store *store, int64_t id, int64_t successor, uint64_t now_ms)
+{
+	sqlite3_stmt *statement = sql_statement(store, SQL_KEY_ROTATE);
+
+	if (!statement)
+		return -EIO;
+	sql_bind_int(statement, 1, (uint64_t)id);
+	sql_bind_int(statement, 2, (uint64_t)successor);
+	sql_bind_int(statement, 3, now_ms);
+	return sql_write_one(store, statement);
+}
+
+int store_key_rotated(struct store *store, int64_t id, uint64_t now_ms)
+{
+	sqlite3_stmt *statement = sql_statement(store, SQL_KEY_ROTATED);
+
+	if (!statement)
+		return -EIO;
+	sql_bind_int(statement, 1, (uint64_t)id);
+	sql_bind_int(statement, 2, now_ms);
+	return sql_write_one(store, statement);
+}
+
+int store_key_count_keks(struct store *store, const struct store_key *key,
+			 struct store_key_keks *ret_keks)
+{
+	sqlite3_stmt *statement = sql_statement(store, SQL_KEY_COUNT_KEKS);
+	int r;
+
+	if (!statement)
+		return -EIO;
+	sql_bind_int(statement, 1, (uint64_t)key->id);
+	sql_bind_int(statement, 2, key->generation);
+	r = sql_next(store, statement);
+	if (r <= 0)
+		return r == 0 ? -EIO : r;
+	*ret_keks = (struct store_key_keks){.n = (unsigned)sql_column_int(statement, 0),
+					    .left = (unsigned)sql_column_int(statement, 1)};
+	sqlite3_reset(statement);
+	return 0;
 }
 
 int store_keys(struct store *store, store_key_each each, void *userdata)

@@ -10,11 +10,11 @@
 #define KEY_COLUMNS                                                                                \
 	"id, name, provider, key_id, directory, poll_ms, lease_ms, margin_ms, max_staleness_ms, "  \
 	"probe_ms, expiry, confirm_boot, proven, created_ms, revoked_ms, revoked_code, settings, " \
-	"proven_by"
+	"proven_by, generation, rotation_ms, successor, rotated_ms"
 #define WORKSPACES                                                                                 \
 	"SELECT w.id, w.name, w.key, k.name, w.kek, w.kek_check, w.created_ms, w.shown_epoch, "    \
-	"w.shown_counter FROM workspaces w LEFT JOIN keys k ON k.id = w.key "
-#define KEKS "SELECT id, workspace, use, version, wrapped, created_ms FROM keks "
+	"w.shown_counter, w.kek_generation FROM workspaces w LEFT JOIN keys k ON k.id = w.key "
+#define KEKS "SELECT id, workspace, use, version, wrapped, created_ms, generation FROM keks "
 #define NODES                                                                                      \
 	"SELECT n.id, n.workspace, w.name, n.name, n.public_key, n.enrolled_ms, n.removed_ms "     \
 	"FROM storage_nodes n JOIN workspaces w ON w.id = n.workspace "
@@ -54,6 +54,14 @@ const char *const store_sql[SQL__MAX] = {
 	[SQL_KEY_DELETE] = "DELETE FROM keys WHERE name = ?1",
 	[SQL_KEY_SET_REVOKED] = "UPDATE keys SET revoked_ms = ?2, revoked_code = ?3 WHERE id = ?1",
 	[SQL_KEY_SET_PROVEN] = "UPDATE keys SET proven = 1, proven_by = ?2 WHERE id = ?1",
+	[SQL_KEY_ROTATE] = "UPDATE keys SET generation = generation + (?2 = 0), "
+			   "successor = nullif(?2, 0), rotation_ms = ?3 WHERE id = ?1",
+	[SQL_KEY_ROTATED] = "UPDATE keys SET rotation_ms = 0, successor = NULL, rotated_ms = ?2 "
+			    "WHERE id = ?1",
+	[SQL_KEY_COUNT_KEKS] =
+		"SELECT count(*), count(generation < ?2 OR NULL) FROM (SELECT kek_generation AS "
+		"generation FROM workspaces WHERE key = ?1 UNION ALL SELECT k.generation FROM "
+		"workspaces w JOIN keks k ON k.workspace = w.id WHERE w.key = ?1)",
 	[SQL_KEYS] = "SELECT " KEY_COLUMNS " FROM keys ORDER BY name",
 	[SQL_WORKSPACE_INSERT] = "INSERT INTO workspaces (name, created_ms, shown_epoch, "
 				 "shown_counter) VALUES (?1, ?2, 0, 0)",
@@ -67,19 +75,27 @@ const char *const store_sql[SQL__MAX] = {
 		"workspaces WHERE name = ?1)",
 	[SQL_WORKSPACE_DELETE] = "DELETE FROM workspaces WHERE name = ?1",
 	[SQL_WORKSPACE_BIND] =
-		"UPDATE workspaces SET key = ?2, kek = ?3, kek_check = ?4 WHERE id = ?1",
+		"UPDATE workspaces SET key = ?2, kek = ?3, kek_check = ?4, kek_generation = ?5 "
+		"WHERE id = ?1",
 	[SQL_WORKSPACE_SET_ROLLED_BACK] =
 		"UPDATE workspaces SET shown_epoch = ?2, shown_counter = ?3 WHERE id = ?1",
 	[SQL_WORKSPACES_ADOPT] = "UPDATE workspaces SET shown_epoch = 0, shown_counter = 0",
 	[SQL_WORKSPACES_HIGHEST] = "SELECT max(shown_epoch) FROM workspaces",
 	[SQL_WORKSPACES] = WORKSPACES "ORDER BY w.name",
-	[SQL_KEK_INSERT] = "INSERT INTO keks (id, workspace, use, version, wrapped, created_ms) "
-			   "VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+	[SQL_WORKSPACES_TO_WRAP] =
+		WORKSPACES "WHERE w.key = ?1 AND w.kek_generation < ?2 AND w.id > ?3 "
+			   "ORDER BY w.id LIMIT ?4",
+	[SQL_KEK_INSERT] = "INSERT INTO keks (id, workspace, use, version, wrapped, created_ms, "
+			   "generation) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
 	[SQL_KEK_GET] = KEKS "WHERE id = ?1",
 	[SQL_KEK_CURRENT] = KEKS "WHERE workspace = ?1 AND use = ?2 "
 				 "ORDER BY version DESC, created_ms DESC, id LIMIT 1",
-	[SQL_KEK_SET_WRAPPED] = "UPDATE keks SET wrapped = ?2 WHERE id = ?1",
+	[SQL_KEK_SET_WRAPPED] = "UPDATE keks SET wrapped = ?2, generation = ?3 WHERE id = ?1",
 	[SQL_KEKS] = KEKS "WHERE workspace = ?1 ORDER BY use, version, id",
+	[SQL_KEKS_TO_WRAP] = KEKS "WHERE id > ?3 AND +generation < ?2 AND +workspace IN "
+				  "(SELECT id FROM workspaces WHERE key = ?1) "
+				  "ORDER BY id LIMIT ?4",
+	[SQL_KEKS_OF_KEY] = KEKS "WHERE workspace IN (SELECT id FROM workspaces WHERE key = ?1)",
 	[SQL_NODE_INSERT] = "INSERT INTO storage_nodes (workspace, name, public_key, enrolled_ms, "
 			    "removed_ms) VALUES (?1, ?2, ?3, ?4, 0)",
 	[SQL_NODE_RENEW] = "UPDATE storage_nodes SET public_key = ?3, enrolled_ms = ?4, "

@@ -23,6 +23,7 @@ int store_kek_insert(struct store *store, const struct store_kek *kek)
 	sql_bind_int(statement, 4, kek->wrapped.version);
 	sql_bind_blob(statement, 5, kek->wrapped.blob, kek->wrapped.size);
 	sql_bind_int(statement, 6, kek->created_ms);
+	sql_bind_int(statement, 7, kek->generation);
 	r = sql_write(store, statement);
 	return r < 0 ? r : 0;
 }
@@ -35,6 +36,7 @@ static void kek_from_row(sqlite3_stmt *row, struct store_kek *kek)
 	kek->wrapped.version = (uint32_t)sql_column_int(row, 3);
 	kek->wrapped.size = sql_column_blob(row, 4, kek->wrapped.blob, sizeof(kek->wrapped.blob));
 	kek->created_ms = sql_column_int(row, 5);
+	kek->generation = (uint32_t)sql_column_int(row, 6);
 }
 
 static int kek_one(struct store *store, sqlite3_stmt *statement, struct store_kek *ret_kek)
@@ -71,7 +73,8 @@ int store_kek_current(struct store *store, int64_t workspace, const char *use,
 	return kek_one(store, statement, ret_kek);
 }
 
-int store_kek_set_wrapped(struct store *store, const struct kek_wrapped *wrapped)
+int store_kek_set_wrapped(struct store *store, const struct kek_wrapped *wrapped,
+			  uint32_t generation)
 {
 	sqlite3_stmt *statement = sql_statement(store, SQL_KEK_SET_WRAPPED);
 
@@ -79,18 +82,16 @@ int store_kek_set_wrapped(struct store *store, const struct kek_wrapped *wrapped
 		return -EIO;
 	sql_bind_blob(statement, 1, wrapped->id, KEK_ID_SIZE);
 	sql_bind_blob(statement, 2, wrapped->blob, wrapped->size);
+	sql_bind_int(statement, 3, generation);
 	return sql_write_one(store, statement);
 }
 
-int store_keks(struct store *store, int64_t workspace, store_kek_each each, void *userdata)
+static int each_kek(struct store *store, sqlite3_stmt *statement, store_kek_each each,
+		    void *userdata)
 {
-	sqlite3_stmt *statement = sql_statement(store, SQL_KEKS);
 	struct store_kek kek;
 	int r;
 
-	if (!statement)
-		return -EIO;
-	sql_bind_int(statement, 1, (uint64_t)workspace);
 	while ((r = sql_next(store, statement)) > 0) {
 		kek_from_row(statement, &kek);
 		r = each(&kek, userdata);
@@ -100,6 +101,41 @@ int store_keks(struct store *store, int64_t workspace, store_kek_each each, void
 		}
 	}
 	return r;
+}
+
+int store_keks(struct store *store, int64_t workspace, store_kek_each each, void *userdata)
+{
+	sqlite3_stmt *statement = sql_statement(store, SQL_KEKS);
+
+	if (!statement)
+		return -EIO;
+	sql_bind_int(statement, 1, (uint64_t)workspace);
+	return each_kek(store, statement, each, userdata);
+}
+
+int store_keks_to_wrap(struct store *store, int64_t key, uint32_t generation,
+		       const uint8_t after[static KEK_ID_SIZE], unsigned max, store_kek_each each,
+		       void *userdata)
+{
+	sqlite3_stmt *statement = sql_statement(store, SQL_KEKS_TO_WRAP);
+
+	if (!statement)
+		return -EIO;
+	sql_bind_int(statement, 1, (uint64_t)key);
+	sql_bind_int(statement, 2, generation);
+	sql_bind_blob(statement, 3, after, KEK_ID_SIZE);
+	sql_bind_int(statement, 4, max);
+	return each_kek(store, statement, each, userdata);
+}
+
+int store_keks_of_key(struct store *store, int64_t key, store_kek_each each, void *userdata)
+{
+	sqlite3_stmt *statement = sql_statement(store, SQL_KEKS_OF_KEY);
+
+	if (!statement)
+		return -EIO;
+	sql_bind_int(statement, 1, (uint64_t)key);
+	return each_kek(store, statement, each, userdata);
 }
 
 static int node_write(struct store *store, enum store_statement which, int64_t workspace,

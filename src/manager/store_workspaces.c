@@ -38,6 +38,7 @@ static void workspace_from_row(sqlite3_stmt *row, struct store_workspace *worksp
 	workspace->created_ms = sql_column_int(row, 6);
 	workspace->rolled_back.epoch = sql_column_int(row, 7);
 	workspace->rolled_back.counter = sql_column_int(row, 8);
+	workspace->kek_generation = (uint32_t)sql_column_int(row, 9);
 }
 
 static int workspace_one(struct store *store, sqlite3_stmt *statement, struct store_workspace *ret)
@@ -90,17 +91,17 @@ int store_workspace_delete(struct store *store, const char *name)
 	return r == 0 ? -ENOENT : 0;
 }
 
-int store_workspace_bind(struct store *store, int64_t id, int64_t key, const uint8_t *kek,
-			 size_t kek_size, const uint8_t kek_check[static HASH_SIZE])
+int store_workspace_bind(struct store *store, const struct store_workspace *workspace)
 {
 	sqlite3_stmt *statement = sql_statement(store, SQL_WORKSPACE_BIND);
 
 	if (!statement)
 		return -EIO;
-	sql_bind_int(statement, 1, (uint64_t)id);
-	sql_bind_int(statement, 2, (uint64_t)key);
-	sql_bind_blob(statement, 3, kek, kek_size);
-	sql_bind_blob(statement, 4, kek_check, HASH_SIZE);
+	sql_bind_int(statement, 1, (uint64_t)workspace->id);
+	sql_bind_int(statement, 2, (uint64_t)workspace->key);
+	sql_bind_blob(statement, 3, workspace->kek, workspace->kek_size);
+	sql_bind_blob(statement, 4, workspace->kek_check, HASH_SIZE);
+	sql_bind_int(statement, 5, workspace->kek_generation);
 	return sql_write_one(store, statement);
 }
 
@@ -116,9 +117,9 @@ int store_workspace_set_rolled_back(struct store *store, int64_t id, struct sequ
 	return sql_write_one(store, statement);
 }
 
-int store_workspaces(struct store *store, store_workspace_each each, void *userdata)
+static int each_workspace(struct store *store, sqlite3_stmt *statement, store_workspace_each each,
+			  void *userdata)
 {
-	sqlite3_stmt *statement = sql_statement(store, SQL_WORKSPACES);
 	struct store_workspace workspace;
 	int r;
 
@@ -131,6 +132,25 @@ int store_workspaces(struct store *store, store_workspace_each each, void *userd
 		}
 	}
 	return r;
+}
+
+int store_workspaces(struct store *store, store_workspace_each each, void *userdata)
+{
+	return each_workspace(store, sql_statement(store, SQL_WORKSPACES), each, userdata);
+}
+
+int store_workspaces_to_wrap(struct store *store, int64_t key, uint32_t generation, int64_t after,
+			     unsigned max, store_workspace_each each, void *userdata)
+{
+	sqlite3_stmt *statement = sql_statement(store, SQL_WORKSPACES_TO_WRAP);
+
+	if (!statement)
+		return -EIO;
+	sql_bind_int(statement, 1, (uint64_t)key);
+	sql_bind_int(statement, 2, generation);
+	sql_bind_int(statement, 3, (uint64_t)after);
+	sql_bind_int(statement, 4, max);
+	return each_workspace(store, statement, each, userdata);
 }
 
 static int vm_write(struct store *store, enum store_statement which, int64_t workspace,

@@ -155,6 +155,24 @@ test_keys() {
 	refuses key/not-made 1 "(404)" admin key show other
 }
 
+# A rotation, as far as the file provider has one: the next wrapping of the same key.
+test_rotation() {
+	does rotation/help "\-\-to KEY" nobody key rotate --help
+	does rotation/none "^rotation +none$" operator key progress main
+	refuses rotation/as-operator 1 "(403)" operator key rotate main
+	refuses rotation/absent 1 "(404).*key none" admin key rotate none
+	refuses rotation/to-absent 1 "(404)" admin key rotate main --to none
+	refuses rotation/to-itself 1 "(409).*'to': the key itself" admin key rotate main --to main
+	does rotation/rotate "main: the rotation began" admin key rotate main
+	does rotation/complete "" sh -c "for i in \$(seq 300); do '$bin/emberlock-admin' --identity '$work/state/identities/operator' \
+		key progress main | grep -q 'rotation  *complete' && exit; sleep 0.1; done; exit 1"
+	does rotation/left "^left +0$" operator key progress main
+	does rotation/free '"others_safe_to_disable": true' operator key progress main --json
+	does rotation/versions "^\(not told\) +[1-9][0-9]* KEKs$" operator key progress main
+	does rotation/page "^the text of this page$" node s3 open page=1 "$work/page"
+	does rotation/record "key-rotated" operator audit list --from 1
+}
+
 # A key in each cloud, by the stand-in KMS and the credentials that it leaves.
 test_clouds() {
 	local cmk=arn:aws:kms:eu-central-1:111122223333:key/0d990263-018e-4e65-a703-eff731de951e
@@ -542,6 +560,7 @@ if start_manager; then
 	test_vms
 	test_storage_nodes
 	test_deks
+	test_rotation
 	test_dek_revocation
 	test_dek_expiry
 	test_signing_keys

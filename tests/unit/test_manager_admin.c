@@ -23,6 +23,8 @@ static const struct {
 	{"POST", "/v1/keys", "{}", ROLE_KEY_ADMINISTRATOR},
 	{"DELETE", "/v1/keys/x", NULL, ROLE_KEY_ADMINISTRATOR},
 	{"POST", "/v1/keys/x/clear", "", ROLE_KEY_ADMINISTRATOR},
+	{"POST", "/v1/keys/x/rotate", "{}", ROLE_KEY_ADMINISTRATOR},
+	{"GET", "/v1/keys/x/rotation", NULL, ROLE_ANY_ADMIN},
 	{"GET", "/v1/workspaces", NULL, ROLE_ANY_ADMIN},
 	{"GET", "/v1/workspaces/x", NULL, ROLE_ANY_ADMIN},
 	{"POST", "/v1/workspaces", "{}", ROLE_KEY_ADMINISTRATOR},

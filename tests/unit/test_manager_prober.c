@@ -53,9 +53,10 @@ static int64_t add_key(const char *name)
 
 static void bind_to(int64_t workspace, int64_t key)
 {
-	const uint8_t kek[1] = {1}, check[HASH_SIZE] = {2};
+	const struct store_workspace bound = {
+		.id = workspace, .key = key, .kek = {1}, .kek_size = 1, .kek_check = {2}};
 
-	assert_int_equal(store_workspace_bind(manager.store, workspace, key, kek, 1, check), 0);
+	assert_int_equal(store_workspace_bind(manager.store, &bound), 0);
 }
 
 static void observe(int64_t workspace, int64_t key, uint64_t start_ms)

@@ -240,20 +240,21 @@ static void test_key_check(void **state)
 static void test_workspaces(void **state)
 {
 	const uint8_t kek[3] = {1, 2, 3};
-	uint8_t check[HASH_SIZE];
+	struct store_workspace got, bound = {.kek = {1, 2, 3}, .kek_size = 3, .kek_generation = 6};
 	struct store *store = *state;
-	struct store_workspace got;
 	struct store_key key;
 	int64_t id;
 
-	memset(check, 4, sizeof(check));
+	memset(bound.kek_check, 4, sizeof(bound.kek_check));
 	make_key(store, "main", &key);
 	assert_int_equal(store_workspace_insert(store, "w", &id), 0);
 	assert_int_equal(store_workspace_insert(store, "w", &id), -EEXIST);
 	assert_int_equal(store_workspace_get(store, "w", &got), 0);
 	assert_int_equal(got.key, 0);
 	assert_string_equal(got.key_name, "");
-	assert_int_equal(store_workspace_bind(store, got.id, key.id, kek, sizeof(kek), check), 0);
+	bound.id = got.id;
+	bound.key = key.id;
+	assert_int_equal(store_workspace_bind(store, &bound), 0);
 	assert_int_equal(store_workspace_set_rolled_back(store, got.id, (struct sequence){9, 8}),
 			 0);
 	assert_int_equal(store_commit(store), 0);
@@ -263,7 +264,8 @@ static void test_workspaces(void **state)
 	assert_string_equal(got.key_name, "main");
 	assert_int_equal(got.kek_size, 3);
 	assert_memory_equal(got.kek, kek, 3);
-	assert_memory_equal(got.kek_check, check, HASH_SIZE);
+	assert_memory_equal(got.kek_check, bound.kek_check, HASH_SIZE);
+	assert_int_equal(got.kek_generation, 6);
 	assert_int_equal(got.rolled_back.epoch, 9);
 	assert_int_equal(got.rolled_back.counter, 8);
 	assert_int_equal(store_key_delete(store, "main"), -EBUSY);
@@ -323,7 +325,7 @@ static void test_vms(void **state)
 
 static struct store_kek make_kek(int64_t workspace, const char *use, uint32_t version, uint8_t mark)
 {
-	struct store_kek kek = {.workspace = workspace, .created_ms = mark};
+	struct store_kek kek = {.workspace = workspace, .created_ms = mark, .generation = mark};
 
 	memset(kek.wrapped.id, mark, KEK_ID_SIZE);
 	kek.wrapped.version = version;
@@ -337,6 +339,7 @@ static void assert_kek(const struct store_kek *got, const struct store_kek *expe
 {
 	assert_int_equal(got->workspace, expected->workspace);
 	assert_int_equal(got->created_ms, expected->created_ms);
+	assert_int_equal(got->generation, expected->generation);
 	assert_memory_equal(got->wrapped.id, expected->wrapped.id, KEK_ID_SIZE);
 	assert_int_equal(got->wrapped.version, expected->wrapped.version);
 	assert_string_equal(got->wrapped.use, expected->wrapped.use);
@@ -379,15 +382,126 @@ static void test_keks(void **state)
 	assert_int_equal(store_kek_current(store, w, "data", &got), 0);
 	assert_kek(&got, &kek);
 	memset(kek.wrapped.blob, 'x', kek.wrapped.size = 200);
-	assert_int_equal(store_kek_set_wrapped(store, &kek.wrapped), 0);
+	kek.generation = 12;
+	assert_int_equal(store_kek_set_wrapped(store, &kek.wrapped, 12), 0);
 	assert_int_equal(store_kek_get(store, kek.wrapped.id, &got), 0);
 	assert_kek(&got, &kek);
 	kek.wrapped.id[0] = 'z';
 	assert_int_equal(store_kek_get(store, kek.wrapped.id, &got), -ENOENT);
-	assert_int_equal(store_kek_set_wrapped(store, &kek.wrapped), -ENOENT);
+	assert_int_equal(store_kek_set_wrapped(store, &kek.wrapped, 0), -ENOENT);
 	assert_int_equal(store_keks(store, w, append_id, ids), 0);
 	assert_string_equal(ids, "abc");
 	assert_int_equal(store_workspace_delete(store, "v"), -EBUSY);
+}
+
+static int append_name(const struct store_workspace *workspace, void *userdata)
+{
+	char *text = userdata;
+
+	text[strlen(text)] = workspace->name[0];
+	return 0;
+}
+
+/* What is left of KEY's rotation after WORKSPACE and KEK, at most two at once. */
+static void assert_left(struct store *store, const struct store_key *key, int64_t workspace,
+			uint8_t kek, const char *names, const char *ids)
+{
+	uint8_t after[KEK_ID_SIZE];
+	char got[8] = "";
+
+	assert_int_equal(store_workspaces_to_wrap(store, key->id, key->generation, workspace, 2,
+						  append_name, got),
+			 0);
+	assert_string_equal(got, names);
+	memset(got, 0, sizeof(got));
+	memset(after, kek, sizeof(after));
+	assert_int_equal(
+		store_keks_to_wrap(store, key->id, key->generation, after, 2, append_id, got), 0);
+	assert_string_equal(got, ids);
+}
+
+static void assert_counts(struct store *store, const struct store_key *key, unsigned n,
+			  unsigned left)
+{
+	struct store_key_keks keks;
+
+	assert_int_equal(store_key_count_keks(store, key, &keks), 0);
+	assert_int_equal(keks.n, n);
+	assert_int_equal(keks.left, left);
+}
+
+/* Two workspaces of three KEKs under "main", one of one under "other". */
+static void make_rotating(struct store *store, struct store_key *key, struct store_key *other,
+			  int64_t ids[static 3])
+{
+	static const char *const names[] = {"a", "b", "c"};
+	struct store_workspace bound = {.kek = {1}, .kek_size = 1};
+	struct store_kek kek;
+
+	make_key(store, "main", key);
+	make_key(store, "other", other);
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(store_workspace_insert(store, names[i], &ids[i]), 0);
+		bound.id = ids[i];
+		bound.key = i < 2 ? key->id : other->id;
+		assert_int_equal(store_workspace_bind(store, &bound), 0);
+	}
+	for (uint8_t mark = 'A'; mark <= 'D'; mark++) {
+		kek = make_kek(ids[mark == 'A' ? 0 : mark == 'D' ? 2 : 1], "data", mark, mark);
+		kek.generation = 0;
+		assert_int_equal(store_kek_insert(store, &kek), 0);
+	}
+}
+
+static void test_rotation(void **state)
+{
+	struct store *store = *state;
+	struct store_workspace workspace;
+	struct store_key key, other;
+	struct store_kek kek;
+	int64_t ids[3];
+	char all[8] = "";
+
+	make_rotating(store, &key, &other, ids);
+	assert_left(store, &key, 0, 0, "", "");
+	assert_counts(store, &key, 5, 0);
+	assert_int_equal(store_key_rotate(store, key.id, 0, 77), 0);
+	assert_int_equal(store_key_rotate(store, 99, 0, 77), -ENOENT);
+	assert_int_equal(store_commit(store), 0);
+	/* It is there after a restart, with what is left of it. */
+	store = reopen(state);
+	assert_int_equal(store_key_get(store, "main", &key), 0);
+	assert_int_equal(key.generation, 1);
+	assert_int_equal(key.rotation_ms, 77);
+	assert_int_equal(key.successor, 0);
+	assert_counts(store, &key, 5, 5);
+	assert_left(store, &key, 0, 0, "ab", "AB");
+	assert_left(store, &key, ids[0], 'B', "b", "C");
+	assert_int_equal(store_kek_get(store, (const uint8_t *)"BBBBBBBBBBBBBBBB", &kek), 0);
+	assert_int_equal(store_kek_set_wrapped(store, &kek.wrapped, 1), 0);
+	assert_int_equal(store_workspace_get_by_id(store, ids[0], &workspace), 0);
+	workspace.kek_generation = 1;
+	assert_int_equal(store_workspace_bind(store, &workspace), 0);
+	assert_counts(store, &key, 5, 3);
+	assert_left(store, &key, 0, 0, "b", "AC");
+	assert_int_equal(store_keks_of_key(store, key.id, append_id, all), 0);
+	assert_int_equal(strlen(all), 3);
+	/* To another key: the generation stays. In its place, one of the key itself. */
+	assert_int_equal(store_key_rotate(store, key.id, other.id, 78), 0);
+	assert_int_equal(store_key_get(store, "main", &key), 0);
+	assert_int_equal(key.generation, 1);
+	assert_int_equal(key.successor, other.id);
+	assert_int_equal(store_key_rotate(store, key.id, 0, 79), 0);
+	assert_int_equal(store_key_rotated(store, key.id, 80), 0);
+	assert_int_equal(store_key_get(store, "main", &key), 0);
+	assert_int_equal(key.generation, 2);
+	assert_int_equal(key.successor, 0);
+	assert_int_equal(key.rotation_ms, 0);
+	assert_int_equal(key.rotated_ms, 80);
+	/* Nobody deletes where a rotation goes. */
+	make_key(store, "goal", &other);
+	assert_int_equal(store_key_rotate(store, key.id, other.id, 81), 0);
+	assert_int_equal(store_key_delete(store, "goal"), -EBUSY);
 }
 
 static int append_node(const struct store_node *node, void *userdata)
@@ -660,6 +774,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		STORE_TEST(test_mode_and_epoch),
 		STORE_TEST(test_newer_schema),
+		STORE_TEST(test_rotation),
 		STORE_TEST(test_machine_boot),
 		STORE_TEST(test_keys),
 		cmocka_unit_test(test_key_check),

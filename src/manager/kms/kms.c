@@ -96,3 +96,13 @@ bool kms_key_same(const struct kms_key *a, const struct kms_key *b)
 
 	return provider && strcmp(a->provider, b->provider) == 0 && provider->same(a, b);
 }
+
+void kms_version(const struct kms_key *key, const uint8_t *blob, size_t n,
+		 char version[static KMS_VERSION_MAX])
+{
+	const struct kms_provider *provider = kms_provider_find(key->provider);
+
+	*version = '\0';
+	if (provider && provider->version)
+		provider->version(key, blob, n, version);
+}

@@ -16,6 +16,7 @@
 #define KMS_BLOB_MAX	   8192
 #define KMS_CONTEXT_MAX	   4
 #define KMS_REQUEST_ID_MAX 96
+#define KMS_VERSION_MAX	   80
 
 /* What an answer means; facts: the classification table of emberlock-manager(8). */
 enum kms_class {
@@ -115,6 +116,10 @@ struct kms_provider {
 	 * follows. */
 	void (*describe)(const struct kms_key *key, const uint8_t *blob, size_t n,
 			 struct kms_outcome *ret_outcome);
+	/* Pure: the version of the key that has wrapped BLOB; "" where it is no blob of KEY. NULL where
+	 * the provider does not tell, and keeps what unwraps by itself. */
+	void (*version)(const struct kms_key *key, const uint8_t *blob, size_t n,
+			char version[static KMS_VERSION_MAX]);
 	/* Pure: what REPLY means once key, identity and endpoint have answered with success (see
 	 * kms_first_success()). NULL where the provider has no wire. */
 	void (*classify)(const struct kms_reply *reply, struct kms_outcome *ret_outcome);
@@ -134,6 +139,10 @@ const struct kms_provider *kms_provider_find(const char *name);
 
 /* Whether A and B name one CMK, whoever asks for it. */
 bool kms_key_same(const struct kms_key *a, const struct kms_key *b);
+
+/* The version of KEY that has wrapped BLOB; "" where the provider does not tell. */
+void kms_version(const struct kms_key *key, const uint8_t *blob, size_t n,
+		 char version[static KMS_VERSION_MAX]);
 
 /* --- the pool --- */
 struct kms_pool;

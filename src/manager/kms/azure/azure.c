@@ -365,6 +365,16 @@ static void azure_describe(const struct kms_key *key, const uint8_t *blob, size_
 		ask(call, KMS_DESCRIBE, path, NULL, ret_outcome);
 }
 
+static void azure_version(const struct kms_key *key, const uint8_t *blob, size_t n,
+			  char version[static KMS_VERSION_MAX])
+{
+	struct parts parts;
+	char path[80] = "/";
+
+	(void)path_of(key, blob, n, &parts, path);
+	snprintf(version, KMS_VERSION_MAX, "%s", path + strspn(path, "/"));
+}
+
 const struct kms_provider kms_azure = {
 	.name = "azure",
 	.check = azure_check,
@@ -372,5 +382,6 @@ const struct kms_provider kms_azure = {
 	.wrap = azure_wrap,
 	.unwrap = azure_unwrap,
 	.describe = azure_describe,
+	.version = azure_version,
 	.classify = azure_classify,
 };

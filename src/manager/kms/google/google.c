@@ -262,6 +262,17 @@ static void google_describe(const struct kms_key *key, const uint8_t *blob, size
 		kms_outcome_set(ret_outcome, KMS_CORRUPT, false, "the blob is not of this key");
 }
 
+static void google_version(const struct kms_key *key, const uint8_t *blob, size_t n,
+			   char version[static KMS_VERSION_MAX])
+{
+	char name[RESOURCE_MAX];
+	const char *last = NULL;
+
+	if (take_apart(key, blob, n, name) > 0)
+		last = strrchr(name, '/');
+	snprintf(version, KMS_VERSION_MAX, "%.20s", last ? last + 1 : "");
+}
+
 const struct kms_provider kms_google = {
 	.name = "google",
 	.check = google_check,
@@ -269,5 +280,6 @@ const struct kms_provider kms_google = {
 	.wrap = google_wrap,
 	.unwrap = google_unwrap,
 	.describe = google_describe,
+	.version = google_version,
 	.classify = google_classify,
 };
