@@ -656,6 +656,7 @@ def answer(world, place, request, path, query):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes: the second would wait for 40 ms
     world = None
     plain = False  # the metadata services' listener, which serves nothing else
 

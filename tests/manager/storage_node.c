@@ -3,6 +3,7 @@
  * the tests, and for whoever wants to see emberlock-storage.h at work. What a node does with its DEKs
  * is its own affair: this one adds them bit by bit, a real one encrypts. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,15 +170,96 @@ static int load(char **arguments)
 	return r;
 }
 
+/* Makes N DEKs, each of a use of its own. Whoever is told to wait does. */
+static int fill(char **arguments)
+{
+	unsigned long first = strtoul(arguments[1], NULL, 10), n = strtoul(arguments[2], NULL, 10);
+	int r = 0;
+
+	for (unsigned long i = first; r == 0 && i < first + n; i++) {
+		struct emberlock_dek dek = {0};
+		char use[48];
+
+		snprintf(use, sizeof(use), "%.16s%lu", arguments[0], i);
+		do {
+			r = emberlock_dek_generate(storage, use, &dek, 1, error);
+			if (r == -EAGAIN)
+				wait_10_ms();
+		} while (r == -EAGAIN);
+	}
+	return r;
+}
+
+static volatile sig_atomic_t told_to_end;
+
+static void on_term(int signal)
+{
+	told_to_end = 1;
+}
+
+/* Any answer but success counts as a failure, and is said. */
+static void count(int r, int result, unsigned long *done, unsigned long *failed)
+{
+	if (r == 0)
+		r = result;
+	(*done)++;
+	if (r == 0)
+		return;
+	(*failed)++;
+	fprintf(stderr, "storage_node: %s (%s)\n", error, strerror(-r));
+}
+
+#define STEADY_USES 8
+
+/* Fetches DEKs of several uses, makes and rewraps some, until SIGTERM; prints how many requests there
+ * were and how many of them were refused, whatever the reason. */
+static int steady(char **arguments)
+{
+	struct emberlock_dek deks[STEADY_USES] = {0}, made;
+	unsigned long done = 0, failed = 0;
+	char uses[STEADY_USES][32];
+
+	signal(SIGTERM, on_term);
+	for (unsigned i = 0; i < STEADY_USES; i++) {
+		snprintf(uses[i], sizeof(uses[i]), "%.16s%u", arguments[0], i);
+		if (emberlock_dek_generate(storage, uses[i], &deks[i], 1, error) < 0)
+			return -EIO;
+	}
+	puts("steady");
+	fflush(stdout);
+	for (unsigned long i = 0; !told_to_end; i++) {
+		struct emberlock_dek *dek = &deks[i % STEADY_USES];
+
+		emberlock_dek_drop(storage);
+		count(emberlock_dek_fetch(storage, dek, 1, error), dek->result, &done, &failed);
+		if (i % 10 == 9) {
+			made = (struct emberlock_dek){0};
+			count(emberlock_dek_generate(storage, uses[i % STEADY_USES], &made, 1,
+						     error),
+			      made.result, &done, &failed);
+		}
+		if (i % 10 == 4)
+			count(emberlock_dek_rewrap(storage, dek, 1, error), dek->result, &done,
+			      &failed);
+		wait_10_ms();
+	}
+	printf("%lu %lu\n", done, failed);
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int n_arguments;
 	int (*run)(char **arguments);
 	const char *arguments;
 } commands[] = {
-	{"seal", 4, seal, "USE CONTEXT TEXT FILE"},  {"open", 2, open_file, "CONTEXT FILE"},
-	{"rewrap", 2, rewrap, "CONTEXT FILE"},	     {"hold", 2, hold, "CONTEXT FILE"},
+	{"seal", 4, seal, "USE CONTEXT TEXT FILE"},
+	{"open", 2, open_file, "CONTEXT FILE"},
+	{"rewrap", 2, rewrap, "CONTEXT FILE"},
+	{"hold", 2, hold, "CONTEXT FILE"},
 	{"load", 4, load, "CONTEXT FILE N SECONDS"},
+	{"fill", 3, fill, "USES FIRST N"},
+	{"steady", 1, steady, "USES"},
 };
 
 int main(int argc, char **argv)
