@@ -45,6 +45,7 @@ struct admin_call {
 /* The tables, one an area; each ends with an entry whose object is NULL. */
 extern const struct admin_command admin_key_commands[];
 extern const struct admin_command admin_workspace_commands[];
+extern const struct admin_command admin_kek_commands[];
 extern const struct admin_command admin_vm_commands[];
 extern const struct admin_command admin_fleet_commands[];
 extern const struct admin_command admin_drill_commands[];

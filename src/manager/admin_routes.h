@@ -26,6 +26,11 @@ void admin_workspaces_create(struct http_request *request);
 void admin_workspaces_delete(struct http_request *request);
 void admin_workspaces_bind(struct http_request *request);
 
+void admin_keks_list(struct http_request *request);
+void admin_keks_rotate(struct http_request *request);
+void admin_keks_retire(struct http_request *request);
+void admin_keks_restore(struct http_request *request);
+
 void admin_vms_list(struct http_request *request);
 void admin_vms_enrol(struct http_request *request);
 void admin_vms_remove(struct http_request *request);

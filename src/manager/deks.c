@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Requests of storage nodes for DEKs. */
-#include "manager/audit.h"
 #include "manager/deks.h"
 
 #include <errno.h>
@@ -11,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "manager/audit.h"
 #include "manager/dek_engine.h"
 #include "manager/lease_engine.h"
 #include "manager/metrics.h"
@@ -263,7 +263,7 @@ static int find_or_fetch(const struct view *view, struct dek_need *need)
 	unsigned n = 0;
 	int r;
 
-	if (need->kek || need->foreign)
+	if (need->kek || need->foreign || need->retired)
 		return 0;
 	need->kek = make ? NULL
 			 : kek_find(view->deks->manager->keks, view->workspace.id,
@@ -316,6 +316,7 @@ static int learn(const struct view *view, struct dek_need *need)
 	need->foreign = row.workspace != view->workspace.id;
 	if (need->foreign)
 		return 0;
+	need->retired = row.retired_ms > 0;
 	need->stored = true;
 	need->wrapped = row.wrapped;
 	r = store_kek_current(store, view->workspace.id, row.wrapped.use, &row);
@@ -392,7 +393,7 @@ static bool is_lost(const struct dek_need *need)
 	bool made = bytes_are_zero(need->wrapped.id, KEK_ID_SIZE) && need->r == 0 &&
 		    need->class == KMS_OK;
 
-	if (need->kek || need->foreign || made)
+	if (need->kek || need->foreign || need->retired || made)
 		return false;
 	return need->r < 0 || need->class != KMS_CORRUPT;
 }
@@ -501,6 +502,8 @@ static json_t *unwrap(const struct view *view, const struct dek_item *item)
 
 	if (item->wrong)
 		return item_refused(view, "malformed", item->wrong);
+	if (item->source->retired)
+		return item_refused(view, "retired", "its key-encryption key is retired");
 	(void)dek_blob_parse(item->blob, item->size, &blob);
 	r = item->source->kek ? dek_open(scratch, item->source->kek->bytes, &blob,
 					 view->workspace.name, item->context)

@@ -33,6 +33,7 @@ struct dek_need {
 	struct kek_wrapped wrapped; /* id zero: the first of its use, to be made */
 	bool stored;		    /* .wrapped is the store's */
 	bool foreign;		    /* it is another workspace's */
+	bool retired;		    /* nothing under it is unwrapped any more */
 	bool superseded;	    /* there is a newer one of its use */
 	bool asked;		    /* it was fetched, or is being; over where it is not pending: */
 	int r;

@@ -19,6 +19,7 @@
 struct waiter {
 	struct waiter *next;
 	kek_done done;
+	void (*cancelled)(void *userdata);
 	void *userdata;
 };
 
@@ -132,6 +133,16 @@ const struct kek *kek_find(const struct keks *keks, int64_t workspace, int64_t k
 		if (is_kek(k, workspace, id))
 			return k->key == key && k->until_ms > now + ENGINE_TTL_MIN_MS ? k : NULL;
 	return NULL;
+}
+
+void keks_drop(struct keks *keks, int64_t workspace, const uint8_t id[static KEK_ID_SIZE])
+{
+	for (struct kek **at = &keks->held; *at; at = &(*at)->next) {
+		if (is_kek(*at, workspace, id)) {
+			drop(keks, at);
+			return;
+		}
+	}
 }
 
 void keks_rewrapped(struct keks *keks, int64_t workspace, const uint8_t id[static KEK_ID_SIZE],
@@ -309,6 +320,8 @@ static void fetch_free(struct kms_job *base)
 		struct waiter *waiter = fetch->waiters;
 
 		fetch->waiters = waiter->next;
+		if (waiter->cancelled)
+			waiter->cancelled(waiter->userdata);
 		free(waiter);
 	}
 	locked_free(fetch->bytes, KEK_SIZE);
@@ -379,7 +392,8 @@ int kek_fetch(struct keks *keks, const struct kek_ask *ask)
 		waiter = calloc(1, sizeof(*waiter));
 		if (!waiter)
 			return -ENOMEM;
-		*waiter = (struct waiter){.done = ask->done, .userdata = ask->userdata};
+		*waiter = (struct waiter){
+			.done = ask->done, .cancelled = ask->cancelled, .userdata = ask->userdata};
 	}
 	if (!fetch)
 		r = ask->may(ask->userdata) ? fetch_start(keks, ask, &fetch) : -EDQUOT;

@@ -46,12 +46,16 @@ struct kek_ask {
 	bool stored;
 	bool (*may)(void *userdata);
 	kek_done done;
+	void (*cancelled)(
+		void *userdata); /* in place of DONE where the manager ends; may be NULL */
 	void *userdata;
 };
 int kek_fetch(struct keks *keks, const struct kek_ask *ask);
 
 /* The CMK is revoked. */
 void keks_drop_key(struct keks *keks, int64_t key);
+/* It is retired. */
+void keks_drop(struct keks *keks, int64_t workspace, const uint8_t id[static KEK_ID_SIZE]);
 /* The KEK of this ID is WORKSPACE's, and KEY, which has wrapped it, unwrapped it at START_MS: where it is
  * held, it is so until UNTIL_MS. */
 void keks_rewrapped(struct keks *keks, int64_t workspace, const uint8_t id[static KEK_ID_SIZE],

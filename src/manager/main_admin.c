@@ -14,10 +14,10 @@
 #define IDENTITY_DEFAULT "/var/lib/emberlock/identities/key-administrator"
 
 static const struct admin_command *const tables[] = {
-	admin_key_commands,	 admin_workspace_commands, admin_vm_commands,
-	admin_fleet_commands,	 admin_drill_commands,	   admin_storage_commands,
-	admin_receipt_commands,	 admin_signing_commands,   admin_audit_commands,
-	admin_file_kms_commands,
+	admin_key_commands,	admin_workspace_commands, admin_kek_commands,
+	admin_vm_commands,	admin_fleet_commands,	  admin_drill_commands,
+	admin_storage_commands, admin_receipt_commands,	  admin_signing_commands,
+	admin_audit_commands,	admin_file_kms_commands,
 };
 
 static const struct admin_option common_options[] = {

@@ -97,6 +97,14 @@ int operation_key_clear(struct manager *manager, const char *name, operation_don
  * -EKEYREJECTED for a revoked one. */
 int operation_key_rotate(struct manager *manager, const char *name, const char *successor,
 			 operation_done done, void *userdata);
+/* The next version of WORKSPACE's KEK of USE is made; new DEKs are sealed under it. -ENOENT: there is none
+ * yet; -ENOKEY: it is bound to no key; -EBUSY: it has too many; -EKEYREJECTED: its key is revoked. */
+int operation_kek_rotate(struct manager *manager, const char *workspace, const char *use,
+			 operation_done done, void *userdata);
+/* Nothing under that version is unwrapped any more; or, where RETIRED is false, again. -EBUSY: it is the
+ * newest one; -ENOENT. */
+int operation_kek_retire(struct manager *manager, const char *workspace, const char *use,
+			 uint32_t version, bool retired);
 /* Makes a KEK, wraps it under the CMK, unwraps it again, binds. Where the workspace is bound
  * already: only while its old key answers with success (a live unwrap), and with all KEKs of its DEKs.
  * -EKEYREJECTED for a revoked KEY; -EBUSY where other workspaces are under its CMK by another key

@@ -101,6 +101,9 @@ static const char *const schema[] = {
 	"ALTER TABLE keks ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;"
 	"CREATE INDEX workspaces_of_key ON workspaces (key);"
 	"CREATE INDEX keks_by_generation ON keks (workspace, generation);",
+
+	/* Nothing under it is unwrapped any more. */
+	"ALTER TABLE keks ADD COLUMN retired_ms INTEGER NOT NULL DEFAULT 0;",
 };
 #define SCHEMA_VERSION ((int)ELEMENTSOF(schema))
 

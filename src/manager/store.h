@@ -134,6 +134,7 @@ struct store_kek {
 	struct kek_wrapped wrapped;
 	uint64_t created_ms; /* 0: it came back in a blob */
 	uint32_t generation; /* of the key when it wrapped it; 0 where it came back in a blob */
+	uint64_t retired_ms; /* read only; 0: it is not retired */
 };
 int store_kek_insert(struct store *store, const struct store_kek *kek);
 int store_kek_get(struct store *store, const uint8_t id[static KEK_ID_SIZE],
@@ -144,6 +145,8 @@ int store_kek_current(struct store *store, int64_t workspace, const char *use,
 /* Another wrapping of the same KEK. */
 int store_kek_set_wrapped(struct store *store, const struct kek_wrapped *wrapped,
 			  uint32_t generation);
+int store_kek_set_retired(struct store *store, const uint8_t id[static KEK_ID_SIZE],
+			  uint64_t retired_ms);
 typedef int (*store_kek_each)(const struct store_kek *kek, void *userdata);
 int store_keks(struct store *store, int64_t workspace, store_kek_each each, void *userdata);
 /* At most MAX of KEY's workspaces, of a generation below GENERATION, after AFTER, by id. */

@@ -14,7 +14,9 @@
 #define WORKSPACES                                                                                 \
 	"SELECT w.id, w.name, w.key, k.name, w.kek, w.kek_check, w.created_ms, w.shown_epoch, "    \
 	"w.shown_counter, w.kek_generation FROM workspaces w LEFT JOIN keys k ON k.id = w.key "
-#define KEKS "SELECT id, workspace, use, version, wrapped, created_ms, generation FROM keks "
+#define KEKS                                                                                       \
+	"SELECT id, workspace, use, version, wrapped, created_ms, generation, retired_ms FROM "    \
+	"keks "
 #define NODES                                                                                      \
 	"SELECT n.id, n.workspace, w.name, n.name, n.public_key, n.enrolled_ms, n.removed_ms "     \
 	"FROM storage_nodes n JOIN workspaces w ON w.id = n.workspace "
@@ -91,6 +93,7 @@ const char *const store_sql[SQL__MAX] = {
 	[SQL_KEK_CURRENT] = KEKS "WHERE workspace = ?1 AND use = ?2 "
 				 "ORDER BY version DESC, created_ms DESC, id LIMIT 1",
 	[SQL_KEK_SET_WRAPPED] = "UPDATE keks SET wrapped = ?2, generation = ?3 WHERE id = ?1",
+	[SQL_KEK_SET_RETIRED] = "UPDATE keks SET retired_ms = ?2 WHERE id = ?1",
 	[SQL_KEKS] = KEKS "WHERE workspace = ?1 ORDER BY use, version, id",
 	[SQL_KEKS_TO_WRAP] = KEKS "WHERE id > ?3 AND +generation < ?2 AND +workspace IN "
 				  "(SELECT id FROM workspaces WHERE key = ?1) "

@@ -37,6 +37,7 @@ static void kek_from_row(sqlite3_stmt *row, struct store_kek *kek)
 	kek->wrapped.size = sql_column_blob(row, 4, kek->wrapped.blob, sizeof(kek->wrapped.blob));
 	kek->created_ms = sql_column_int(row, 5);
 	kek->generation = (uint32_t)sql_column_int(row, 6);
+	kek->retired_ms = sql_column_int(row, 7);
 }
 
 static int kek_one(struct store *store, sqlite3_stmt *statement, struct store_kek *ret_kek)
@@ -83,6 +84,18 @@ int store_kek_set_wrapped(struct store *store, const struct kek_wrapped *wrapped
 	sql_bind_blob(statement, 1, wrapped->id, KEK_ID_SIZE);
 	sql_bind_blob(statement, 2, wrapped->blob, wrapped->size);
 	sql_bind_int(statement, 3, generation);
+	return sql_write_one(store, statement);
+}
+
+int store_kek_set_retired(struct store *store, const uint8_t id[static KEK_ID_SIZE],
+			  uint64_t retired_ms)
+{
+	sqlite3_stmt *statement = sql_statement(store, SQL_KEK_SET_RETIRED);
+
+	if (!statement)
+		return -EIO;
+	sql_bind_blob(statement, 1, id, KEK_ID_SIZE);
+	sql_bind_int(statement, 2, retired_ms);
 	return sql_write_one(store, statement);
 }
 

@@ -68,6 +68,13 @@ static inline void prepare_shred(struct made *made)
 	admit(&doomed);
 }
 
+static inline void prepare_drill(struct made *made)
+{
+	vm_boot(&doomed);
+	admit(&doomed);
+	hex_encode(doomed.admission, HASH_SIZE, made->first);
+}
+
 /* A boot that waits for an operator. */
 static inline void prepare_confirm(struct made *made)
 {
@@ -242,10 +249,19 @@ static const struct entry entries[] = {
 	{LISTENER_ADMIN, HTTP_GET, "/v1/workspaces/{}", "alpha"},
 	{LISTENER_ADMIN, HTTP_POST, "/v1/workspaces", .body = "{\"name\":\"doomed\"}"},
 	{LISTENER_ADMIN, HTTP_PUT, "/v1/workspaces/{}/key", "doomed", .body = "{\"key\":\"doomed-key\"}"},
+	{LISTENER_ADMIN, HTTP_POST, "/v1/keys/{}/rotate", "doomed-key", .body = "{}"},
+	{LISTENER_ADMIN, HTTP_GET, "/v1/keys/{}/rotation", "doomed-key"},
+	{LISTENER_ADMIN, HTTP_GET, "/v1/workspaces/{}/keks", "alpha"},
+	{LISTENER_ADMIN, HTTP_POST, "/v1/workspaces/{}/keks/rotate", "alpha", .body = "{\"use\":\"data\"}"},
+	{LISTENER_ADMIN, HTTP_POST, "/v1/workspaces/{}/keks/retire", "alpha",
+	 .body = "{\"use\":\"data\",\"version\":1}"},
+	{LISTENER_ADMIN, HTTP_POST, "/v1/workspaces/{}/keks/restore", "alpha",
+	 .body = "{\"use\":\"data\",\"version\":1}"},
 	{LISTENER_ADMIN, HTTP_GET, "/v1/vms"},
 	{LISTENER_ADMIN, HTTP_POST, "/v1/vms", .prepare = prepare_vm},
 	{LISTENER_ADMIN, HTTP_POST, "/v1/vms/{}/{}/shred", "doomed", "vm1", .prepare = prepare_shred},
 	{LISTENER_ADMIN, HTTP_POST, "/v1/boots/{}/confirm", .prepare = prepare_confirm},
+	{LISTENER_ADMIN, HTTP_POST, "/v1/boots/{}/drill", .prepare = prepare_drill},
 	{LISTENER_ADMIN, HTTP_GET, "/v1/storage-nodes"},
 	{LISTENER_ADMIN, HTTP_POST, "/v1/storage-nodes", .prepare = prepare_node},
 	{LISTENER_ADMIN, HTTP_DELETE, "/v1/storage-nodes/{}/{}", "doomed", "node1"},

@@ -173,6 +173,27 @@ test_rotation() {
 	does rotation/record "key-rotated" operator audit list --from 1
 }
 
+# The next version of a KEK, and an old one refused.
+test_keks() {
+	cp "$work/page" "$work/page.v1"
+	does kek/list "^data +1 +[0-9a-f]{12} " operator kek list acme
+	refuses kek/as-operator 1 "(403)" operator kek rotate acme data
+	refuses kek/no-workspace 1 "(404).*none" admin kek rotate none data
+	refuses kek/no-use 1 "(404).*no KEK of that use" admin kek rotate acme wal
+	refuses kek/current 1 "(409).*rotate first" admin kek retire acme data --kek-version 1
+	does kek/rotate "acme/data: new DEKs" admin kek rotate acme data
+	does kek/next-version "^data +2 " operator kek list acme
+	does kek/open-the-old-one "^the text of this page$" node s3 open page=1 "$work/page.v1"
+	does kek/rewrap "" node s3 rewrap page=1 "$work/page"
+	refuses kek/bad-version 1 "--kek-version: 'x' is no number" admin kek retire acme data --kek-version x
+	refuses kek/absent-version 1 "(404).*use and version" admin kek retire acme data --kek-version 9
+	does kek/retire "acme/data: no DEK under that version" admin kek retire acme data --kek-version 1
+	refuses kek/retired 1 "is retired" node s3 open page=1 "$work/page.v1"
+	does kek/open-rewrapped "^the text of this page$" node s3 open page=1 "$work/page"
+	does kek/restore "acme/data: DEKs under that version" admin kek restore acme data --kek-version 1
+	does kek/restored "^the text of this page$" node s3 open page=1 "$work/page.v1"
+}
+
 # A key in each cloud, by the stand-in KMS and the credentials that it leaves.
 test_clouds() {
 	local cmk=arn:aws:kms:eu-central-1:111122223333:key/0d990263-018e-4e65-a703-eff731de951e
@@ -561,6 +582,7 @@ if start_manager; then
 	test_storage_nodes
 	test_deks
 	test_rotation
+	test_keks
 	test_dek_revocation
 	test_dek_expiry
 	test_signing_keys

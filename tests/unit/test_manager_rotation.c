@@ -489,6 +489,93 @@ static void test_while_the_new_one_is_not_healthy(void **state)
 	assert_int_equal(progress_int("stays", "keks"), 2);
 }
 
+/* --- KEKs --- */
+
+static void kek_order(const char *role, const char *workspace, const char *verb, const char *body,
+		      long status)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "/v1/workspaces/%s/keks/%s", workspace, verb);
+	json_decref(admin(role, "POST", path, body, status));
+}
+
+static void order(const char *verb, const char *body, long status)
+{
+	kek_order("key-administrator", "keks", verb, body, status);
+}
+
+static void test_rotate_a_kek(void **state)
+{
+	struct dek old, other, new, moved;
+	struct node node;
+	uint64_t asked;
+
+	make_cloud_workspace(GOOGLE, "keks");
+	node_enrol(&node, "keks", "keks");
+	old = generate(&node, "data", NULL);
+	other = generate(&node, "wal", NULL);
+	order("rotate", "{\"use\":\"data\"}", 204);
+	asked = metric("keks_asked");
+	/* New DEKs at once under the next version, those of the one before go on. */
+	new = generate(&node, "data", NULL);
+	assert_memory_equal(old.blob + 2 * 24, "00000001", 8);
+	assert_memory_equal(new.blob + 2 * 24, "00000002", 8);
+	moved = unwrap(&node, old.blob, NULL);
+	assert_string_equal(moved.text, old.text);
+	assert_true(moved.rewrap);
+	assert_false(unwrap(&node, new.blob, NULL).rewrap);
+	assert_false(unwrap(&node, other.blob, NULL).rewrap);
+	moved = rewrap(&node, &old, NULL);
+	assert_memory_equal(moved.blob + 2 * 24, "00000002", 8);
+	assert_string_equal(unwrap(&node, moved.blob, NULL).text, old.text);
+	assert_int_equal(metric("keks_asked"), asked);
+	assert_int_equal(audited("kek-made", "keks"), 3);
+	/* Who has moved needs the old one no more. */
+	order("retire", "{\"use\":\"data\",\"version\":1}", 204);
+	assert_refused(&node, "/v1/deks/unwrap", old.blob, NULL, "retired", "is retired");
+	assert_refused(&node, "/v1/deks/rewrap", old.blob, NULL, "retired", "is retired");
+	assert_string_equal(unwrap(&node, moved.blob, NULL).text, old.text);
+	restart();
+	/* The blob carries its KEK; that does not bring it back. */
+	assert_refused(&node, "/v1/deks/unwrap", old.blob, NULL, "retired", "is retired");
+	order("restore", "{\"use\":\"data\",\"version\":1}", 204);
+	assert_string_equal(unwrap(&node, old.blob, NULL).text, old.text);
+	assert_int_equal(audited("kek-retired", "keks"), 1);
+	assert_int_equal(audited("kek-restored", "keks"), 1);
+}
+
+static void test_who_may_on_keks(void **state)
+{
+	static const char one[] = "{\"use\":\"data\",\"version\":1}", use[] = "{\"use\":\"data\"}";
+	struct node node;
+	struct dek dek;
+
+	make_cloud_workspace(GOOGLE, "mine");
+	node_enrol(&node, "mine", "mine");
+	dek = generate(&node, "data", NULL);
+	kek_order("operator", "mine", "rotate", use, 403);
+	kek_order("operator", "mine", "retire", one, 403);
+	kek_order("operator", "mine", "restore", one, 403);
+	json_decref(call(&node, "/v1/workspaces/mine/keks/rotate", json_object(), 404));
+	kek_order("key-administrator", "absent", "rotate", use, 404);
+	kek_order("key-administrator", "mine", "rotate", "{\"use\":\"other\"}", 404);
+	kek_order("key-administrator", "mine", "rotate", "{}", 400);
+	/* Not the one that new DEKs need; not one that is not there. */
+	kek_order("key-administrator", "mine", "retire", one, 409);
+	kek_order("key-administrator", "mine", "retire", "{\"use\":\"data\",\"version\":2}", 404);
+	kek_order("key-administrator", "mine", "retire",
+		  "{\"use\":\"data\",\"version\":4294967297}", 400);
+	/* Nothing is made that the CMK does not agree to. */
+	standin("{\"faults\":{\"google\":{\"status\":503,\"body\":\"\"}}}");
+	kek_order("key-administrator", "mine", "rotate", use, 503);
+	standin("{\"reset\":true,\"allowed\":{\"google\":[\"encrypt\",\"get\"]}}");
+	kek_order("key-administrator", "mine", "rotate", use, 409);
+	standin("{\"reset\":true}");
+	assert_memory_equal(generate(&node, "data", NULL).blob + 2 * 24, "00000001", 8);
+	assert_string_equal(unwrap(&node, dek.blob, NULL).text, dek.text);
+}
+
 static int run(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -500,6 +587,8 @@ static int run(void)
 		cmocka_unit_test_setup(test_stops_at_a_revocation, reset),
 		cmocka_unit_test_setup(test_to_another_key, reset),
 		cmocka_unit_test_setup(test_who_may, reset),
+		cmocka_unit_test_setup(test_rotate_a_kek, reset),
+		cmocka_unit_test_setup(test_who_may_on_keks, reset),
 		cmocka_unit_test_setup(test_while_the_old_one_is_not_healthy, reset),
 		cmocka_unit_test_setup(test_while_the_new_one_is_not_healthy, reset),
 	};
