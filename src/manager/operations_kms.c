@@ -15,6 +15,7 @@
 #include "manager/manager.h"
 #include "manager/prober.h"
 #include "manager/rotation.h"
+#include "manager/sharing.h"
 
 /* A workspace whose KEK is to be unwrapped. */
 struct bound {
@@ -274,53 +275,16 @@ static void run_bind(struct kms_job *base)
 		      &operation->kek, &operation->outcome);
 }
 
-/* Who else is under the CMK that a workspace is to be bound to. */
-struct sharing {
-	struct operation *operation;
-	bool ours;		       /* the workspace is under that CMK already */
-	bool same;		       /* a workspace is bound to the same key configuration */
-	char other[ID_TEXT_MAX + 1];   /* one under that CMK by another; "" none */
-	char through[ID_TEXT_MAX + 1]; /* which */
-};
-
-static int look_at_sharing(const struct store_workspace *workspace, void *userdata)
-{
-	struct sharing *sharing = userdata;
-	const struct operation *operation = sharing->operation;
-	struct store_key key;
-	int r;
-
-	if (workspace->key == 0)
-		return 0;
-	if (workspace->key == operation->key.id) {
-		sharing->same = true;
-		return 0;
-	}
-	r = store_key_get_by_id(operation->manager->store, workspace->key, &key);
-	if (r < 0)
-		return r;
-	if (!kms_key_same(&key.kms, &operation->key.kms))
-		return 0;
-	if (workspace->id == operation->workspace_id) {
-		sharing->ours = true;
-		return 0;
-	}
-	memcpy(sharing->other, workspace->name, sizeof(sharing->other));
-	memcpy(sharing->through, key.name, sizeof(sharing->through));
-	return 0;
-}
-
-/* A tenant that names another's CMK as its own must not have the manager, which that other trusts, use
- * it for them. Who is under a CMK may go on with it by another key configuration, and others may follow;
- * nobody else comes in that way. -EBUSY: the operation is over. */
+/* -EBUSY: the operation is over. */
 static int may_share(struct operation *operation)
 {
-	struct sharing sharing = {.operation = operation};
+	const struct kms_key *old = operation->old_key_id > 0 ? &operation->old_key : NULL;
+	struct sharing sharing;
 	char message[256];
 	int r;
 
-	r = store_workspaces(operation->manager->store, look_at_sharing, &sharing);
-	if (r < 0 || sharing.ours || sharing.same || !sharing.other[0])
+	r = sharing_check(operation->manager->store, &operation->key, old, &sharing);
+	if (r != -EBUSY)
 		return r;
 	snprintf(message, sizeof(message),
 		 "workspace %.48s: the CMK of key %.48s is that of workspace %.48s, by key %.48s",

@@ -9,6 +9,7 @@
 #include "manager/leases.h"
 #include "manager/manager.h"
 #include "manager/rotation.h"
+#include "manager/sharing.h"
 
 struct beginning {
 	struct kms_job job;
@@ -50,6 +51,26 @@ static void finish(struct beginning *beginning, int r, const char *message)
 	beginning->done = NULL;
 }
 
+/* -EBUSY: the operation is over. */
+static int may_share(struct beginning *beginning)
+{
+	struct sharing sharing;
+	char message[256];
+	int r;
+
+	if (beginning->successor.id == 0)
+		return 0;
+	r = sharing_check(beginning->manager->store, &beginning->successor, &beginning->key.kms,
+			  &sharing);
+	if (r != -EBUSY)
+		return r;
+	snprintf(message, sizeof(message),
+		 "key %.48s: the CMK of key %.48s is that of workspace %.48s, by key %.48s",
+		 beginning->key.name, beginning->successor.name, sharing.other, sharing.through);
+	finish(beginning, -EBUSY, message);
+	return -EBUSY;
+}
+
 /* What was true when it was asked for may not be any more. */
 static int begin(struct beginning *beginning)
 {
@@ -64,6 +85,9 @@ static int begin(struct beginning *beginning)
 		return r;
 	if (key.revoked_ms > 0 || to.revoked_ms > 0 || key.generation != beginning->key.generation)
 		return -EAGAIN;
+	r = may_share(beginning);
+	if (r < 0)
+		return r;
 	return store_key_rotate(store, key.id, beginning->successor.id, leases_time().real_ms);
 }
 
@@ -83,6 +107,8 @@ static void run_done(struct kms_job *base)
 		return;
 	}
 	r = begin(beginning);
+	if (r == -EBUSY)
+		return;
 	snprintf(message, sizeof(message), "key %s: %s", beginning->key.name,
 		 r == -EAGAIN ? "it changed meanwhile: try again" : "the store failed");
 	if (r == 0)
@@ -136,12 +162,17 @@ int operation_key_rotate(struct manager *manager, const char *name, const char *
 	beginning->manager = manager;
 	beginning->userdata = userdata;
 	r = look_up(beginning, name, successor);
-	if (r == 0)
-		r = kms_pool_submit(manager->kms, &beginning->job);
 	if (r < 0) {
 		free(beginning);
 		return r;
 	}
 	beginning->done = done;
+	r = may_share(beginning);
+	if (r == 0)
+		r = kms_pool_submit(manager->kms, &beginning->job);
+	if (r < 0) {
+		free(beginning);
+		return r == -EBUSY ? 0 : r;
+	}
 	return 0;
 }

@@ -250,7 +250,12 @@ test_workspaces() {
 	create_key spare cmk >/dev/null 2>&1
 	refuses workspace/cmk-of-another 1 "(409).*the CMK of key spare is that of workspace acme, by key main" admin workspace create thief --key spare
 	does workspace/cmk-of-another-unbound "thief +- +0" operator workspace list
+	nobody file-kms create own --directory "$work/kms" >/dev/null
+	create_key own own >/dev/null 2>&1
+	admin workspace bind thief own >/dev/null
+	refuses rotation/to-cmk-of-another 1 "(409).*key own: the CMK of key spare is that of workspace acme, by key main" admin key rotate own --to spare
 	admin workspace delete thief >/dev/null
+	admin key delete own >/dev/null
 	does key/delete "spare: deleted" admin key delete spare
 }
 
