@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -104,4 +105,11 @@ bool worker_give(struct worker *worker, void (*job)(void *argument), void *argum
 bool worker_is_busy(struct worker *worker)
 {
 	return atomic_load(&worker->busy);
+}
+
+void worker_step_back(void)
+{
+	const struct sched_param none = {};
+
+	(void)sched_setscheduler(0, SCHED_OTHER, &none);
 }
