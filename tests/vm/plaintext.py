@@ -117,7 +117,9 @@ def boot(world: World, scanner: Scanner, image: Path, work: Path, zeroed: bool) 
                 append="" if zeroed else " init_on_free=0", options=["--no-shutdown"]) as vm:
             with check(f"plaintext/{name}/before: every canary is in RAM"):
                 wait_admitted(vm, 240)
-                admission = status(vm)["admission"]
+                s = status(vm)
+                admission = s["admission"]
+                assert {"keyring", "crash-kernel"} <= set(s["self_test_passed"]), s["self_test_failed"]
                 vm.run("systemctl start postgresql@15-main.service", timeout=120)
                 # What the boot has read of the image's root is none of this; to zero it takes an emulated machine long.
                 vm.run("echo 3 >/proc/sys/vm/drop_caches")
