@@ -112,7 +112,7 @@ int plan_print(const struct plan *plan, const struct disk_facts *disks, char *te
 const char *plan_refusal_name(enum plan_refusal refusal);
 
 /* "emberlock-NAME" (the volume's map) and "emberlock-NAME-sN" (a segment's). TO has DM_NAME_MAX + 1
- * bytes. The dm UUID of a volume's map is "EMBERLOCK-VOLUME-NAME"; libcryptsetup names a segment's
+ * bytes. The dm UUID of a volume's map is "EMBERLOCK-VOLUME-NAME"; a segment's is
  * "CRYPT-PLAIN-emberlock-NAME-sN". A volume is always the upper map, also over one segment. */
 void volume_dm_name(char to[static DM_NAME_MAX + 1], const char *volume);
 void segment_dm_name(char to[static DM_NAME_MAX + 1], const char *volume, unsigned segment);

@@ -34,7 +34,6 @@ static int segments_add(const struct volume_job *job, char reason[static REASON_
 
 	r = disks_take(job, &taken, reason);
 	r = r < 0 ? r : segments_map(job, &cookie, reason);
-	r = r < 0 ? r : disks_taken_look(job, reason);
 	r = r < 0 ? r : upper_change(job, &cookie, reason);
 	if (r < 0)
 		return r;

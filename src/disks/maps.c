@@ -162,19 +162,39 @@ static int targets_add(struct dm_task *task, const struct map_stretch *stretches
 	return 0;
 }
 
+static int create_new(const char *name, const char *uuid, struct dm_task **ret_task)
+{
+	int r = task_new(DM_DEVICE_CREATE, name, ret_task);
+
+	return r == 0 && !dm_task_set_uuid(*ret_task, uuid) ? -EINVAL : r;
+}
+
 int map_create(const char *name, const char *uuid, const struct map_stretch *stretches, size_t n,
 	       uint32_t *cookie)
 {
 	_cleanup_task_ struct dm_task *task = NULL;
 	int r;
 
-	r = task_new(DM_DEVICE_CREATE, name, &task);
+	r = create_new(name, uuid, &task);
+	r = r < 0 ? r : targets_add(task, stretches, n);
+	return r < 0 ? r : task_run_udev(task, cookie, 0);
+}
+
+int map_create_crypt(const char *name, const char *uuid, uint64_t length_sectors, const char *table,
+		     uint32_t *cookie)
+{
+	_cleanup_task_ struct dm_task *task = NULL;
+	int r;
+
+	r = create_new(name, uuid, &task);
 	if (r < 0)
 		return r;
-	if (!dm_task_set_uuid(task, uuid))
-		return -EINVAL;
-	r = targets_add(task, stretches, n);
-	return r < 0 ? r : task_run_udev(task, cookie, 0);
+	if (!dm_task_add_target(task, 0, length_sectors, "crypt", table))
+		return -ENOMEM;
+	return task_run_udev(task, cookie,
+			     DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG |
+				     DM_UDEV_DISABLE_DISK_RULES_FLAG |
+				     DM_UDEV_DISABLE_OTHER_RULES_FLAG);
 }
 
 /* Makes the table live that was loaded: the kernel suspends, swaps and resumes within one call. */
@@ -225,46 +245,6 @@ int map_devices(const char *name, uint32_t *ret_n)
 		return -EIO;
 	*ret_n = deps->count;
 	return 0;
-}
-
-int map_suspend(const char *name)
-{
-	_cleanup_task_ struct dm_task *task = NULL;
-	int r;
-
-	r = task_new(DM_DEVICE_SUSPEND, name, &task);
-	if (r < 0)
-		return r;
-	if (!dm_task_no_flush(task) || !dm_task_skip_lockfs(task))
-		return -EIO;
-	return task_run(task);
-}
-
-int map_resume_private(const char *name, uint32_t *cookie)
-{
-	_cleanup_task_ struct dm_task *task = NULL;
-	int r;
-
-	r = task_new(DM_DEVICE_RESUME, name, &task);
-	if (r < 0)
-		return r;
-	return task_run_udev(task, cookie,
-			     DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG |
-				     DM_UDEV_DISABLE_DISK_RULES_FLAG |
-				     DM_UDEV_DISABLE_OTHER_RULES_FLAG);
-}
-
-int map_message(const char *name, const char *message)
-{
-	_cleanup_task_ struct dm_task *task = NULL;
-	int r;
-
-	r = task_new(DM_DEVICE_TARGET_MSG, name, &task);
-	if (r < 0)
-		return r;
-	if (!dm_task_set_sector(task, 0) || !dm_task_set_message(task, message))
-		return -ENOMEM;
-	return task_run(task);
 }
 
 /* How a map is removed that somebody has open. */

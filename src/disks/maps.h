@@ -47,6 +47,11 @@ int map_table(const char *name, const char *type, char table[static MAP_TABLE_SI
 int map_create(const char *name, const char *uuid, const struct map_stretch *stretches, size_t n,
 	       uint32_t *cookie);
 
+/* Makes NAME of one dm-crypt target, whose TABLE holds no key; udev's rules shall leave it alone.
+ * -EBUSY also where somebody has the device below to himself. */
+int map_create_crypt(const char *name, const char *uuid, uint64_t length_sectors, const char *table,
+		     uint32_t *cookie);
+
 /* Gives NAME, which exists, another table, in one step: what is under way goes on by the new one.
  * Neither flushes nor freezes a file system. */
 int map_change(const char *name, const struct map_stretch *stretches, size_t n, uint32_t *cookie);
@@ -54,11 +59,6 @@ int map_change(const char *name, const struct map_stretch *stretches, size_t n, 
 int map_clear(const char *name);
 /* How many devices the live table lies on. */
 int map_devices(const char *name, uint32_t *ret_n);
-
-/* Without flushing, and without freezing a file system. */
-int map_suspend(const char *name);
-/* Udev rules shall leave it alone, as after CRYPT_ACTIVATE_PRIVATE. */
-int map_resume_private(const char *name, uint32_t *cookie);
 
 /* Closes what libdevmapper keeps open between calls. */
 void maps_release(void);
@@ -69,8 +69,6 @@ static inline void cleanup_cookie(uint32_t *cookie)
 	(void)maps_settle(cookie);
 }
 #define _cleanup_cookie_ __attribute__((cleanup(cleanup_cookie)))
-
-int map_message(const char *name, const char *message);
 
 /* Removes NAME if its UUID is UUID; tries for about 5 s while something (udev) has it open. 0 where
  * there is no such map; -EEXIST where it is not ours; -EBUSY. */

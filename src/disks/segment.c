@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One segment: libcryptsetup's plain mode, then the key out of the table. */
+/* One segment: a dm-crypt table that names its key, and never holds it. */
 #include "disks/segment.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <libcryptsetup.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/cleanup.h"
 #include "disks/claim.h"
 #include "disks/ends.h"
 #include "disks/maps.h"
+#include "disks/parts.h"
 #include "keys/derive.h"
 #include "keys/hygiene.h"
 #include "keys/keyring.h"
@@ -21,28 +20,6 @@
 /* As dm-crypt writes it in a table: length in bytes, type, description. */
 #define KEY_REFERENCE ":64:logon:" KEYRING_PREFIX
 _Static_assert(SEGMENT_KEY_SIZE == 64, "KEY_REFERENCE states the size");
-
-/* A suspend or a remove waits for what is in the workqueues: none there. PRIVATE: udev shall not
- * probe what is not a volume yet. */
-#define ACTIVATE_FLAGS                                                                             \
-	(CRYPT_ACTIVATE_NO_READ_WORKQUEUE | CRYPT_ACTIVATE_NO_WRITE_WORKQUEUE |                    \
-	 CRYPT_ACTIVATE_PRIVATE)
-
-static void cleanup_crypt(struct crypt_device **device)
-{
-	crypt_free(*device);
-}
-
-/* The library's last error text; it never holds a key. */
-static void log_keep(int level, const char *text, void *userdata)
-{
-	char *kept = userdata;
-
-	if (level != CRYPT_LOG_ERROR)
-		return;
-	(void)snprintf(kept, REASON_SIZE, "%s", text);
-	kept[strcspn(kept, "\n")] = '\0';
-}
 
 void segment_dm_uuid(char to[static DM_NAME_MAX + 1], const char *volume, uint32_t number)
 {
@@ -52,13 +29,33 @@ void segment_dm_uuid(char to[static DM_NAME_MAX + 1], const char *volume, uint32
 	(void)snprintf(to, DM_NAME_MAX + 1, SEGMENT_UUID_PREFIX "%.100s", name);
 }
 
-/* Again where another program looks at the disk just now. */
-static int activate_claiming(struct crypt_device *device, const char *name,
-			     const uint8_t key[static SEGMENT_KEY_SIZE], uint32_t flags)
+void segment_table_make(const struct volume_job *job, uint32_t number,
+			char table[static MAP_TABLE_SIZE])
 {
+	const struct plan_segment *segment = &job->segments[number];
+	const struct disk_facts *disk = &job->disks[segment->disk];
+	bool discard = job->config->discard != DISCARD_NO;
+	char name[DM_NAME_MAX + 1];
+
+	segment_dm_name(name, job->config->name, number);
+	(void)snprintf(table, MAP_TABLE_SIZE,
+		       "aes-xts-plain64 " KEY_REFERENCE "%s 0 %u:%u %" PRIu64
+		       " %d no_read_workqueue no_write_workqueue sector_size:%u%s",
+		       name, disk->major, disk->minor, segment->offset_sectors, discard ? 4 : 3,
+		       CRYPT_SECTOR_SIZE, discard ? " allow_discards" : "");
+}
+
+/* Again where another program looks at the disk just now. */
+static int map_claiming(const struct volume_job *job, uint32_t number, const char *name,
+			uint32_t *cookie)
+{
+	char table[MAP_TABLE_SIZE], uuid[DM_NAME_MAX + 1];
+
+	segment_table_make(job, number, table);
+	segment_dm_uuid(uuid, job->config->name, number);
 	for (int i = 0; i < CLAIM_TRIES; i++) {
-		int r = crypt_activate_by_volume_key(device, name, (const char *)key,
-						     SEGMENT_KEY_SIZE, flags);
+		int r = map_create_crypt(name, uuid, job->segments[number].length_sectors, table,
+					 cookie);
 
 		if (r != -EBUSY)
 			return r;
@@ -67,72 +64,21 @@ static int activate_claiming(struct crypt_device *device, const char *name,
 	return -EBUSY;
 }
 
-/* The first one on a disk claims it for device-mapper; the others share that claim. */
-static bool is_shared(const struct volume_job *job, uint32_t number)
-{
-	if (volume_job_shares(job))
-		return true;
-	for (uint32_t i = 0; i < number; i++)
-		if (job->segments[i].disk == job->segments[number].disk)
-			return true;
-	return false;
-}
-
-/* Plain mode, AES-256-XTS, the key in the table for now. */
+/* The kernel takes the key from the thread's keyring while the table is loaded. So no table, no ioctl
+ * and no heap holds it, whoever reads the table (facts: a hex key in a table leaves copies at each
+ * DM_TABLE_STATUS). */
 static int activate(const struct volume_job *job, uint32_t number, const char *name,
-		    const uint8_t key[static SEGMENT_KEY_SIZE], char reason[static REASON_SIZE])
+		    const uint8_t key[static SEGMENT_KEY_SIZE], uint32_t *cookie)
 {
-	_cleanup_(cleanup_crypt) struct crypt_device *device = NULL;
-	const struct plan_segment *segment = &job->segments[number];
-	const char *path = job->disks[segment->disk].path;
-	struct crypt_params_plain parameters = {
-		.offset = segment->offset_sectors,
-		.size = segment->length_sectors,
-		.sector_size = CRYPT_SECTOR_SIZE,
-	};
-	uint32_t flags = ACTIVATE_FLAGS | (is_shared(job, number) ? CRYPT_ACTIVATE_SHARED : 0) |
-			 (job->config->discard ? CRYPT_ACTIVATE_ALLOW_DISCARDS : 0);
-	char text[REASON_SIZE] = "";
-	int r;
-
-	r = crypt_init(&device, path);
-	if (r < 0)
-		return reason_errno(reason, r, "volume %s: segment %u on disk %s",
-				    job->config->name, number, path);
-	crypt_set_log_callback(device, log_keep, text);
-	r = crypt_format(device, CRYPT_PLAIN, "aes", "xts-plain64", NULL, NULL, SEGMENT_KEY_SIZE,
-			 &parameters);
-	if (r >= 0)
-		r = activate_claiming(device, name, key, flags);
-	if (r < 0)
-		return reason_set(reason, r, "volume %s: segment %u on disk %s: %s",
-				  job->config->name, number, path, text[0] ? text : strerror(-r));
-	return 0;
-}
-
-/* Has the map take the same key again by reference: then no table, no ioctl and no heap holds it,
- * whoever reads the table (facts: a hex key in a table leaves copies at each DM_TABLE_STATUS). */
-static int reference_key(const char *name, const uint8_t key[static SEGMENT_KEY_SIZE],
-			 uint32_t *cookie)
-{
-	char message[KEYRING_DESCRIPTION + 32];
 	int32_t serial;
 	int r, removed;
 
-	r = map_suspend(name);
-	if (r < 0)
-		return r;
 	r = keyring_add(name, key, SEGMENT_KEY_SIZE, &serial);
 	if (r < 0)
 		return r;
-	(void)snprintf(message, sizeof(message), "key set " KEY_REFERENCE "%s", name);
-	r = map_message(name, message);
+	r = map_claiming(job, number, name, cookie);
 	removed = keyring_remove(serial);
-	if (r < 0)
-		return r;
-	if (removed < 0)
-		return removed;
-	return map_resume_private(name, cookie);
+	return r < 0 ? r : removed;
 }
 
 void segment_table_look(const char *table, struct segment_table *ret_look)
@@ -225,6 +171,25 @@ static int look(const struct volume_job *job, uint32_t number, char reason[stati
 	return 0;
 }
 
+/* Device-mapper takes a disk for itself as a whole, also where somebody else has a map on it. What the
+ * disk carried is lost only behind this. */
+static int look_alone(const struct volume_job *job, uint32_t number,
+		      char reason[static REASON_SIZE])
+{
+	const struct disk_facts *disk = &job->disks[job->segments[number].disk];
+	struct disk_facts now = {.major = disk->major, .minor = disk->minor};
+
+	for (uint32_t i = job->n_mapped; i < number; i++)
+		if (job->segments[i].disk == job->segments[number].disk)
+			return 0;
+	parts_read(&now);
+	if (!now.ours)
+		return reason_set(reason, -EBUSY,
+				  "volume %s: disk %s is in use by somebody else too",
+				  job->config->name, disk->path);
+	return 0;
+}
+
 /* All that happens while key bytes are in this process. */
 static int map_with_key(const struct volume_job *job, const uint8_t boot_key[static BOOT_KEY_SIZE],
 			uint32_t number, const char *name, uint32_t *cookie,
@@ -242,13 +207,12 @@ static int map_with_key(const struct volume_job *job, const uint8_t boot_key[sta
 	if (r < 0)
 		(void)reason_errno(reason, r, "volume %s: the key of segment %u", job->config->name,
 				   number);
-	if (r == 0)
-		r = activate(job, number, name, key, reason);
 	if (r == 0) {
-		r = reference_key(name, key, cookie);
+		r = activate(job, number, name, key, cookie);
 		if (r < 0)
-			(void)reason_errno(reason, r, "volume %s: the key of %s into the keyring",
-					   job->config->name, name);
+			(void)reason_errno(reason, r, "volume %s: segment %u on disk %s",
+					   job->config->name, number,
+					   job->disks[job->segments[number].disk].path);
 	}
 	bytes_wipe(key, sizeof(key));
 	registers_scrub();
@@ -272,6 +236,7 @@ int segment_map(const struct volume_job *job, const uint8_t boot_key[static BOOT
 		return r;
 
 	r = look(job, number, reason);
+	r = r < 0 ? r : look_alone(job, number, reason);
 	if (r < 0)
 		return r;
 	r = ends_zero(name, job->segments[number].length_sectors);

@@ -5,18 +5,25 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "disks/maps.h"
 #include "disks/reason.h"
 #include "disks/volume.h"
 
-/* Makes segment NUMBER of the job: derives its key, activates it, moves the key to a keyring
- * reference, looks whether that is so, and zeroes head and tail through it. No key byte is left in
- * this process, on an error neither. On an error the map may exist: segment_unmap(). -ENOKEY for a
- * boot key that is all zero. COOKIE: see disks/maps.h. */
+/* Makes segment NUMBER of the job: derives its key, has the kernel take it from a keyring, looks
+ * whether the table names it only and the disk is shared with no map but ours, and zeroes head and
+ * tail through it. No key byte is left in this process, on an error neither. On an error the map may
+ * exist: segment_unmap(). -ENOKEY for a boot key that is all zero. COOKIE: see disks/maps.h. */
 int segment_map(const struct volume_job *job, const uint8_t boot_key[static BOOT_KEY_SIZE],
 		uint32_t number, uint32_t *cookie, char reason[static REASON_SIZE]);
 
 /* 0 also where it does not exist. */
 int segment_unmap(const char *volume, uint32_t number);
+
+/* The dm-crypt table of segment NUMBER of the job: AES-256-XTS on the planned disk, by its number. IVs
+ * are those of cryptsetup's plain mode: they count sectors of 512 bytes from where the segment begins.
+ * A suspend or a remove waits for what is in the workqueues: there are none. */
+void segment_table_make(const struct volume_job *job, uint32_t number,
+			char table[static MAP_TABLE_SIZE]);
 
 /* What a dm-crypt table line says. */
 struct segment_table {
@@ -39,5 +46,6 @@ int segments_look(const char *volume, uint32_t n, struct plan_segment *segments,
 		  unsigned majors[static VOLUME_DISKS_MAX],
 		  unsigned minors[static VOLUME_DISKS_MAX], uint32_t *ret_n_disks);
 
-/* "CRYPT-PLAIN-emberlock-NAME-sN": what libcryptsetup gives it. */
+/* "CRYPT-PLAIN-emberlock-NAME-sN": as libcryptsetup would name it, which others go by: lsblk(8),
+ * systemd's udev rules. */
 void segment_dm_uuid(char to[static DM_NAME_MAX + 1], const char *volume, uint32_t number);

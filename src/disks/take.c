@@ -15,7 +15,6 @@
 #include "base/cleanup.h"
 #include "disks/claim.h"
 #include "disks/find.h"
-#include "disks/parts.h"
 #include "disks/queue.h"
 
 _Static_assert(VOLUME_DISKS_MAX == 8, "TAKEN_NONE has eight");
@@ -28,16 +27,14 @@ void taken_release(struct taken *taken)
 	}
 }
 
-/* Asks udev to leave the disk alone as long as the descriptor is open: it probes a disk again each
- * time a program that could have written to it closes it, which libcryptsetup does
- * (https://systemd.io/BLOCK_DEVICE_LOCKING). Without the lock it only takes longer; but where the
- * disk is shared, it keeps the workers of its other volumes away, and is waited for. */
-static int disk_lock(const struct volume_job *job, const struct disk_facts *disk)
+/* Keeps the workers of the other volumes of a disk away that is shared, and udev
+ * (https://systemd.io/BLOCK_DEVICE_LOCKING). */
+static int disk_lock(const struct disk_facts *disk)
 {
 	int fd = open(disk->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
 	if (fd >= 0)
-		(void)flock(fd, LOCK_EX | (volume_job_shares(job) ? 0 : LOCK_NB));
+		(void)flock(fd, LOCK_EX);
 	return fd;
 }
 
@@ -145,13 +142,10 @@ static int disk_take(const struct volume_job *job, uint32_t index, int *ret_lock
 	int r;
 
 	if (volume_job_shares(job))
-		*ret_lock = disk_lock(job, &job->disks[index]);
+		*ret_lock = disk_lock(&job->disks[index]);
 	r = disk_is_planned(job, index, &now, reason);
 	r = r < 0 ? r : disk_bound(job, &job->disks[index], reason);
-	r = r < 0 ? r : disk_claim(job, index, now.ours, reason);
-	if (r == 0 && *ret_lock < 0)
-		*ret_lock = disk_lock(job, &job->disks[index]);
-	return r;
+	return r < 0 ? r : disk_claim(job, index, now.ours, reason);
 }
 
 /* In the order of their paths, which is that of a plan, so that two workers never wait for each other. */
@@ -162,23 +156,6 @@ int disks_take(const struct volume_job *job, struct taken *taken, char reason[st
 
 		if (r < 0)
 			return r;
-	}
-	return 0;
-}
-
-int disks_taken_look(const struct volume_job *job, char reason[static REASON_SIZE])
-{
-	if (!volume_job_shares(job))
-		return 0;
-	for (uint32_t k = 0; k < job->n_disks; k++) {
-		const struct disk_facts *disk = &job->disks[job->chosen[k]];
-		struct disk_facts now = {.major = disk->major, .minor = disk->minor};
-
-		parts_read(&now);
-		if (!now.ours)
-			return reason_set(reason, -EBUSY,
-					  "volume %s: disk %s is in use by somebody else too",
-					  job->config->name, disk->path);
 	}
 	return 0;
 }

@@ -5,8 +5,7 @@
 #include "disks/reason.h"
 #include "disks/volume.h"
 
-/* The disks while they are being taken: udev leaves them alone, and so do other workers of ours that
- * are to share them. */
+/* The disks that are shared, while they are being taken: other workers of ours leave them alone. */
 struct taken {
 	int locks[VOLUME_DISKS_MAX];
 };
@@ -20,7 +19,3 @@ void taken_release(struct taken *taken);
 /* Looks whether each disk of the job is still as planned and can be had, holds all segments, and
  * bounds its queue. Device-mapper takes its own claim with the first segment. */
 int disks_take(const struct volume_job *job, struct taken *taken, char reason[static REASON_SIZE]);
-
-/* Once the segments are there: whether a disk that was shared from the start is shared with maps of
- * ours alone. */
-int disks_taken_look(const struct volume_job *job, char reason[static REASON_SIZE]);

@@ -108,7 +108,6 @@ static int carry_out(const struct volume_job *job, const struct owner *owner, st
 	int r;
 
 	r = segments_map(job, &cookie, reason);
-	r = r < 0 ? r : disks_taken_look(job, reason);
 	if (r < 0)
 		return r;
 	/* The others' turn. */

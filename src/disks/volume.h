@@ -11,8 +11,8 @@
  * also EMBERLOCK_OWNER=, EMBERLOCK_GROUP= (numbers) and EMBERLOCK_MODE= (octal), which the rule
  * applies to the device node at every event.
  *
- * Neither libcryptsetup nor libdevmapper is thread-safe, and both use the thread's keyring and wait
- * for udev: volume_map() runs in a worker process that has called process_lock(). */
+ * libdevmapper is not thread-safe, and keys pass through the thread's keyring: volume_map() runs in a
+ * worker process that has called process_lock(). */
 #pragma once
 
 #include <stdbool.h>
@@ -46,8 +46,8 @@ struct volume_job {
 /* Whether the volume shares its disks with other maps of ours. */
 bool volume_job_shares(const struct volume_job *job);
 
-/* Does all of it: bounds the queues, claims the disks, makes the segments, moves their keys to
- * keyring references, zeroes head and tail of each, makes the volume's map, its file system or swap
+/* Does all of it: bounds the queues, claims the disks, makes the segments, whose tables name
+ * their keys in a keyring, zeroes head and tail of each, makes the volume's map, its file system or swap
  * header, owner, group and mode, the ready file, and tells udev. On an error everything of ours is
  * undone (what was on the disk is not) and REASON says, in one line that names volume, disk and
  * setting, why; *ret_left is whether maps of the volume's names may exist still, with their keys.
