@@ -22,7 +22,6 @@ static void check_files(struct check *check)
 		{"program", "/usr/lib/systemd/system-shutdown/emberlock.shutdown",
 		 "package emberlock-agent: wipes keys at an orderly end"},
 		{"program", "/usr/lib/systemd/systemd", "package systemd"},
-		{"program", "/sbin/dmsetup", "package dmsetup: udev rules run it"},
 		{"unit", UNITS "emberlock-keeper.service", "package emberlock-agent"},
 		{"unit", UNITS "emberlock-agent.service", "package emberlock-agent"},
 		{"unit", UNITS "emberlock-watchdog.service", "package emberlock-agent"},
@@ -31,12 +30,12 @@ static void check_files(struct check *check)
 		{"unit", UNITS "emberlock-failed.target", "package emberlock-agent"},
 		{"unit", UNITS "emberlock-ending@.service",
 		 "package emberlock-agent: bounds the time of an orderly end"},
+		{"udev", "/usr/lib/udev/rules.d/54-emberlock.rules",
+		 "package emberlock-agent: without it each event of a map is one for dmsetup"},
 		{"udev", "/usr/lib/udev/rules.d/55-dm.rules",
-		 "package dmsetup: without it making a map waits for ever"},
+		 "package dmsetup: without it no volume becomes ready"},
 		{"udev", "/usr/lib/udev/rules.d/58-emberlock.rules",
 		 "package emberlock-agent: without it no volume becomes ready"},
-		{"udev", "/usr/lib/udev/rules.d/95-dm-notify.rules",
-		 "package dmsetup: without it making a map waits for ever"},
 	};
 
 	for (size_t i = 0; i < ELEMENTSOF(files); i++)
@@ -57,10 +56,10 @@ static void check_masks(struct check *check)
 		{"unit", "/etc/systemd/system/emberlock-admitted.target"},
 		{"unit", "/etc/systemd/system/systemd-modules-load.service"},
 		{"unit", "/etc/systemd/system-generators/emberlock-generator"},
+		{"udev", "/etc/udev/rules.d/54-emberlock.rules"},
 		{"udev", "/etc/udev/rules.d/55-dm.rules"},
 		{"udev", "/etc/udev/rules.d/58-emberlock.rules"},
 		{"udev", "/etc/udev/rules.d/60-persistent-storage-dm.rules"},
-		{"udev", "/etc/udev/rules.d/95-dm-notify.rules"},
 	};
 
 	for (size_t i = 0; i < ELEMENTSOF(masks); i++)

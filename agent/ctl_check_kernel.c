@@ -42,8 +42,6 @@ static const struct kernel_option {
 	{"CRYPTO_AES", true, FINDING_MISSING, NEED_ALWAYS, NULL, "the cipher, aes-xts"},
 	{"KEYS", false, FINDING_MISSING, NEED_ALWAYS, NULL,
 	 "key rings: tables name keys and hold none"},
-	{"SYSVIPC", false, FINDING_MISSING, NEED_ALWAYS, NULL,
-	 "semaphores: libdevmapper waits for udev by them"},
 	{"DEVTMPFS", false, FINDING_MISSING, NEED_ALWAYS, NULL, "device nodes of the maps"},
 	{"EXT4_FS", true, FINDING_MISSING, NEED_EXT4, NULL, "volumes with Use=ext4"},
 	{"XFS_FS", true, FINDING_MISSING, NEED_XFS, NULL, "volumes with Use=xfs"},

@@ -36,6 +36,8 @@ install(FILES ${units}/emberlock.modules COMPONENT agent
 	DESTINATION lib/modules-load.d RENAME emberlock.conf)
 install(FILES ${units}/emberlock.rules COMPONENT agent
 	DESTINATION lib/udev/rules.d RENAME 58-emberlock.rules)
+install(FILES ${units}/emberlock-early.rules COMPONENT agent
+	DESTINATION lib/udev/rules.d RENAME 54-emberlock.rules)
 install(PROGRAMS ${units}/emberlock.shutdown COMPONENT agent
 	DESTINATION lib/systemd/system-shutdown)
 # Directories and names are initramfs-tools(7)'s.

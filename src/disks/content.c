@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/parse.h"
 #include "disks/program.h"
+#include "disks/volume_parts.h"
 
 #define ARGUMENTS_MAX 96   /* a word of MakeOptions= has a character and a space */
 #define DEFAULT_MODE  0755 /* of a root directory as mkfs makes it, owned by root */
@@ -174,14 +175,6 @@ static int words_make(struct words *words, const struct volume_config *config, c
 	return r < 0 ? r : word_add(words, path);
 }
 
-static void path_make(char path[static DM_NAME_MAX + 16], const struct volume_config *config)
-{
-	char name[DM_NAME_MAX + 1];
-
-	volume_dm_name(name, config->name);
-	(void)snprintf(path, DM_NAME_MAX + 16, "/dev/mapper/%s", name);
-}
-
 static int words_run(const struct words *words, const struct volume_config *config,
 		     char reason[static REASON_SIZE])
 {
@@ -198,12 +191,14 @@ int content_swap(const struct volume_config *config, uint64_t bytes,
 		 char reason[static REASON_SIZE])
 {
 	struct words words = {.n = 0};
-	char path[DM_NAME_MAX + 16];
+	char node[MAP_NODE_SIZE];
 	int r;
 
-	path_make(path, config);
+	r = volume_node(config->name, node);
+	if (r < 0)
+		return reason_errno(reason, r, "volume %s: its map", config->name);
 	(void)snprintf(words.size, sizeof(words.size), "%" PRIu64, bytes / 1024);
-	r = words_make(&words, config, path);
+	r = words_make(&words, config, node);
 	r = r < 0 ? r : word_add(&words, words.size);
 	if (r < 0)
 		return reason_errno(reason, r, "volume %s: MakeOptions=", config->name);
@@ -214,11 +209,13 @@ int content_make(const struct volume_config *config, const struct owner *owner,
 		 char reason[static REASON_SIZE])
 {
 	struct words words = {.n = 0};
-	char path[DM_NAME_MAX + 16];
+	char node[MAP_NODE_SIZE];
 	int r;
 
-	path_make(path, config);
-	r = words_make(&words, config, path);
+	r = volume_node(config->name, node);
+	if (r < 0)
+		return reason_errno(reason, r, "volume %s: its map", config->name);
+	r = words_make(&words, config, node);
 	if (r < 0)
 		return reason_errno(reason, r, "volume %s: MakeOptions=", config->name);
 	if (words.n == 0)
@@ -230,7 +227,7 @@ int content_make(const struct volume_config *config, const struct owner *owner,
 	if (config->use == VOLUME_SWAP ||
 	    (owner->uid == 0 && owner->gid == 0 && owner->mode == DEFAULT_MODE))
 		return 0;
-	r = root_own(config->use == VOLUME_XFS ? "xfs" : "ext4", path, owner);
+	r = root_own(config->use == VOLUME_XFS ? "xfs" : "ext4", node, owner);
 	if (r < 0)
 		return reason_errno(reason, r,
 				    "volume %s: Owner=, Group= and Mode= of the root directory",

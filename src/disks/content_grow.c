@@ -4,13 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/statfs.h>
 
 #include "base/cleanup.h"
 #include "disks/content.h"
+#include "disks/volume_parts.h"
 
 /* fs/ext4/ext4.h: the new size in blocks. */
 #define EXT4_IOC_RESIZE_FS _IOW('f', 16, uint64_t)
@@ -77,17 +77,15 @@ static int grow(const char *type, const char *path, int (*by)(int root, uint64_t
 
 int content_grow(const struct volume_config *config, char reason[static REASON_SIZE])
 {
-	char path[DM_NAME_MAX + 16], name[DM_NAME_MAX + 1];
+	char node[MAP_NODE_SIZE];
 	int r;
 
-	volume_dm_name(name, config->name);
-	(void)snprintf(path, sizeof(path), "/dev/mapper/%s", name);
-	if (config->use == VOLUME_XFS)
-		r = grow("xfs", path, xfs_grow);
-	else if (config->use == VOLUME_EXT4 || config->use == VOLUME_OVERLAY)
-		r = grow("ext4", path, ext4_grow);
-	else
+	if (config->use == VOLUME_SWAP || config->use == VOLUME_RAW)
 		return 0;
+	r = volume_node(config->name, node);
+	if (r == 0)
+		r = config->use == VOLUME_XFS ? grow("xfs", node, xfs_grow)
+					      : grow("ext4", node, ext4_grow);
 	if (r < 0)
 		return reason_errno(reason, r, "volume %s: it has grown, its file system has not",
 				    config->name);

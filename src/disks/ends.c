@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -28,17 +27,15 @@ static int zero_range(int fd, const void *zeros, uint64_t offset, size_t size)
 	return 0;
 }
 
-int ends_zero(const char *name, uint64_t length_sectors)
+int ends_zero(const char *node, uint64_t length_sectors)
 {
 	uint64_t length = length_sectors * SECTOR_SIZE;
 	size_t size = length < END_SIZE ? (size_t)length : END_SIZE;
 	_cleanup_close_ int fd = -1;
-	char path[DM_NAME_MAX + 16];
 	void *zeros;
 	int r;
 
-	(void)snprintf(path, sizeof(path), "/dev/mapper/%s", name);
-	fd = open(path, O_WRONLY | O_DIRECT | O_CLOEXEC);
+	fd = open(node, O_WRONLY | O_DIRECT | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	/* Aligned for O_DIRECT; read-only, so all of it is the one zero page. */

@@ -10,8 +10,7 @@
 #include "disks/take.h"
 #include "disks/volume_parts.h"
 
-static int upper_change(const struct volume_job *job, uint32_t *cookie,
-			char reason[static REASON_SIZE])
+static int upper_change(const struct volume_job *job, char reason[static REASON_SIZE])
 {
 	struct map_stretch stretches[SEGMENTS_MAX];
 	char name[DM_NAME_MAX + 1];
@@ -20,7 +19,7 @@ static int upper_change(const struct volume_job *job, uint32_t *cookie,
 
 	volume_dm_name(name, job->config->name);
 	r = stretches_make(job, stretches, &n);
-	r = r < 0 ? r : map_change(name, stretches, n, cookie);
+	r = r < 0 ? r : map_change(name, stretches, n);
 	if (r < 0)
 		return reason_errno(reason, r, "volume %s: the map %s", job->config->name, name);
 	return 0;
@@ -29,18 +28,11 @@ static int upper_change(const struct volume_job *job, uint32_t *cookie,
 static int segments_add(const struct volume_job *job, char reason[static REASON_SIZE])
 {
 	_cleanup_taken_ struct taken taken = TAKEN_NONE;
-	_cleanup_cookie_ uint32_t cookie = 0;
 	int r;
 
 	r = disks_take(job, &taken, reason);
-	r = r < 0 ? r : segments_map(job, &cookie, reason);
-	r = r < 0 ? r : upper_change(job, &cookie, reason);
-	if (r < 0)
-		return r;
-	r = maps_settle(&cookie);
-	if (r < 0)
-		return reason_errno(reason, r, "volume %s: waiting for udev", job->config->name);
-	return 0;
+	r = r < 0 ? r : segments_map(job, reason);
+	return r < 0 ? r : upper_change(job, reason);
 }
 
 int volume_grow(const struct volume_job *job, char reason[static 256], bool *ret_left)

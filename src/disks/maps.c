@@ -31,6 +31,9 @@ static int task_new(int type, const char *name, struct dm_task **ret_task)
 	struct dm_task *task;
 
 	dm_log_with_errno_init(quiet);
+	/* Else, without a cookie, events would tell udev's rules to leave names to the library. What they
+	 * say now is in units/emberlock-early.rules. */
+	dm_udev_set_sync_support(0);
 	task = dm_task_create(type);
 	if (!task)
 		return -ENOMEM;
@@ -52,25 +55,9 @@ static int task_run(struct dm_task *task)
 	return code > 0 ? -code : -EIO;
 }
 
-/* After a failure the library has completed the cookie's share itself. */
-static int task_run_udev(struct dm_task *task, uint32_t *cookie, uint16_t flags)
-{
-	if (!dm_task_set_cookie(task, cookie, flags))
-		return -EIO;
-	return task_run(task);
-}
-
 void maps_release(void)
 {
 	dm_lib_release();
-}
-
-int maps_settle(uint32_t *cookie)
-{
-	uint32_t taken = *cookie;
-
-	*cookie = 0;
-	return taken == 0 || dm_udev_wait(taken) ? 0 : -EIO;
 }
 
 int map_info(const char *name, struct map_info *ret_info)
@@ -95,6 +82,17 @@ int map_info(const char *name, struct map_info *ret_info)
 	*ret_info = (struct map_info){
 		.major = info.major, .minor = info.minor, .loaded = info.inactive_table};
 	return copy_text(ret_info->uuid, sizeof(ret_info->uuid), uuid ? uuid : "");
+}
+
+int map_node(const char *name, char node[static MAP_NODE_SIZE])
+{
+	struct map_info info;
+	int r = map_info(name, &info);
+
+	if (r < 0)
+		return r;
+	(void)snprintf(node, MAP_NODE_SIZE, "/dev/dm-%u", info.minor);
+	return 0;
 }
 
 int map_table(const char *name, const char *type, char table[static MAP_TABLE_SIZE],
@@ -169,19 +167,17 @@ static int create_new(const char *name, const char *uuid, struct dm_task **ret_t
 	return r == 0 && !dm_task_set_uuid(*ret_task, uuid) ? -EINVAL : r;
 }
 
-int map_create(const char *name, const char *uuid, const struct map_stretch *stretches, size_t n,
-	       uint32_t *cookie)
+int map_create(const char *name, const char *uuid, const struct map_stretch *stretches, size_t n)
 {
 	_cleanup_task_ struct dm_task *task = NULL;
 	int r;
 
 	r = create_new(name, uuid, &task);
 	r = r < 0 ? r : targets_add(task, stretches, n);
-	return r < 0 ? r : task_run_udev(task, cookie, 0);
+	return r < 0 ? r : task_run(task);
 }
 
-int map_create_crypt(const char *name, const char *uuid, uint64_t length_sectors, const char *table,
-		     uint32_t *cookie)
+int map_create_crypt(const char *name, const char *uuid, uint64_t length_sectors, const char *table)
 {
 	_cleanup_task_ struct dm_task *task = NULL;
 	int r;
@@ -191,14 +187,11 @@ int map_create_crypt(const char *name, const char *uuid, uint64_t length_sectors
 		return r;
 	if (!dm_task_add_target(task, 0, length_sectors, "crypt", table))
 		return -ENOMEM;
-	return task_run_udev(task, cookie,
-			     DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG |
-				     DM_UDEV_DISABLE_DISK_RULES_FLAG |
-				     DM_UDEV_DISABLE_OTHER_RULES_FLAG);
+	return task_run(task);
 }
 
 /* Makes the table live that was loaded: the kernel suspends, swaps and resumes within one call. */
-static int table_swap(const char *name, uint32_t *cookie)
+static int table_swap(const char *name)
 {
 	_cleanup_task_ struct dm_task *task = NULL;
 	int r;
@@ -208,10 +201,10 @@ static int table_swap(const char *name, uint32_t *cookie)
 		return r;
 	if (!dm_task_no_flush(task) || !dm_task_skip_lockfs(task))
 		return -EIO;
-	return task_run_udev(task, cookie, 0);
+	return task_run(task);
 }
 
-int map_change(const char *name, const struct map_stretch *stretches, size_t n, uint32_t *cookie)
+int map_change(const char *name, const struct map_stretch *stretches, size_t n)
 {
 	_cleanup_task_ struct dm_task *task = NULL;
 	int r;
@@ -219,7 +212,7 @@ int map_change(const char *name, const struct map_stretch *stretches, size_t n, 
 	r = task_new(DM_DEVICE_RELOAD, name, &task);
 	r = r < 0 ? r : targets_add(task, stretches, n);
 	r = r < 0 ? r : task_run(task);
-	return r < 0 ? r : table_swap(name, cookie);
+	return r < 0 ? r : table_swap(name);
 }
 
 int map_clear(const char *name)
@@ -251,7 +244,6 @@ int map_devices(const char *name, uint32_t *ret_n)
 static int remove_by(const char *name, const char *uuid, int (*how)(struct dm_task *task))
 {
 	_cleanup_task_ struct dm_task *task = NULL;
-	_cleanup_cookie_ uint32_t cookie = 0;
 	struct map_info info;
 	int r;
 
@@ -268,7 +260,7 @@ static int remove_by(const char *name, const char *uuid, int (*how)(struct dm_ta
 		return r;
 	if (!how(task))
 		return -EIO;
-	r = task_run_udev(task, &cookie, 0);
+	r = task_run(task);
 	return r == -ENXIO ? 0 : r;
 }
 
@@ -282,7 +274,7 @@ int map_remove_later(const char *name, const char *uuid)
 	return remove_by(name, uuid, dm_task_deferred_remove);
 }
 
-int map_fail(const char *name, uint64_t length_sectors, uint32_t *cookie)
+int map_fail(const char *name, uint64_t length_sectors)
 {
 	_cleanup_task_ struct dm_task *task = NULL;
 	int r;
@@ -293,7 +285,7 @@ int map_fail(const char *name, uint64_t length_sectors, uint32_t *cookie)
 	if (!dm_task_add_target(task, 0, length_sectors, "error", ""))
 		return -ENOMEM;
 	r = task_run(task);
-	return r < 0 ? r : table_swap(name, cookie);
+	return r < 0 ? r : table_swap(name);
 }
 
 int maps_each(int (*found)(const char *name, void *userdata), void *userdata)

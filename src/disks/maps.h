@@ -2,8 +2,11 @@
 /* Device-mapper maps, as far as this project needs them: a narrow face on libdevmapper. All: 0 or
  * negative errno.
  *
- * A call with COOKIE makes a uevent that udev has yet to deal with. Several calls may share one
- * cookie, which begins as 0; maps_settle() waits for all of them, and leaves 0. */
+ * What is made here is there at once, as map_node(); its name below /dev/mapper is udev's, and nobody
+ * waits for it but disks/ready.h: the event that says that a volume is ready comes after the others, as
+ * udev takes the events of one device in their order, also where a name is made again. The library
+ * makes no name either, as dm_task_update_nodes() is not called. So no udev cookie is needed: each is
+ * a semaphore that outlives who is killed while waiting, and costs two processes of dmsetup(8). */
 #pragma once
 
 #include <stdbool.h>
@@ -37,6 +40,10 @@ struct map_stretch {
 /* -ENXIO where there is no map NAME. */
 int map_info(const char *name, struct map_info *ret_info);
 
+#define MAP_NODE_SIZE 32
+/* "/dev/dm-MINOR", which devtmpfs has as long as the map exists. -ENXIO where there is no map NAME. */
+int map_node(const char *name, char node[static MAP_NODE_SIZE]);
+
 /* The only line of the live table, after "START LENGTH TYPE ". The buffers of library and kernel
  * are wiped (a table may hold a key); TABLE is the caller's to wipe. -EBADMSG where there is not
  * exactly one line of type TYPE. */
@@ -44,17 +51,15 @@ int map_table(const char *name, const char *type, char table[static MAP_TABLE_SI
 	      uint64_t *ret_length_sectors);
 
 /* Makes NAME of STRETCHES, one after the other. -EBUSY where the name or UUID exists. */
-int map_create(const char *name, const char *uuid, const struct map_stretch *stretches, size_t n,
-	       uint32_t *cookie);
+int map_create(const char *name, const char *uuid, const struct map_stretch *stretches, size_t n);
 
-/* Makes NAME of one dm-crypt target, whose TABLE holds no key; udev's rules shall leave it alone.
- * -EBUSY also where somebody has the device below to himself. */
-int map_create_crypt(const char *name, const char *uuid, uint64_t length_sectors, const char *table,
-		     uint32_t *cookie);
+/* Makes NAME of one dm-crypt target, whose TABLE holds no key. -EBUSY also where somebody has the device below to himself. */
+int map_create_crypt(const char *name, const char *uuid, uint64_t length_sectors,
+		     const char *table);
 
 /* Gives NAME, which exists, another table, in one step: what is under way goes on by the new one.
  * Neither flushes nor freezes a file system. */
-int map_change(const char *name, const struct map_stretch *stretches, size_t n, uint32_t *cookie);
+int map_change(const char *name, const struct map_stretch *stretches, size_t n);
 /* Forgets a table that map_change() loaded and did not come to make live. */
 int map_clear(const char *name);
 /* How many devices the live table lies on. */
@@ -63,19 +68,12 @@ int map_devices(const char *name, uint32_t *ret_n);
 /* Closes what libdevmapper keeps open between calls. */
 void maps_release(void);
 
-int maps_settle(uint32_t *cookie);
-static inline void cleanup_cookie(uint32_t *cookie)
-{
-	(void)maps_settle(cookie);
-}
-#define _cleanup_cookie_ __attribute__((cleanup(cleanup_cookie)))
-
 /* Removes NAME if its UUID is UUID; tries for about 5 s while something (udev) has it open. 0 where
  * there is no such map; -EEXIST where it is not ours; -EBUSY. */
 int map_remove(const char *name, const char *uuid);
 
 /* Has all I/O of NAME fail from now on, what is under way too; it lies on no device then. */
-int map_fail(const char *name, uint64_t length_sectors, uint32_t *cookie);
+int map_fail(const char *name, uint64_t length_sectors);
 /* As map_remove(), but where it is open it goes with its last opener: 0. */
 int map_remove_later(const char *name, const char *uuid);
 

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "core/plan.h"
+#include "disks/volume_parts.h"
 
 /* Where the upper layer is mounted while the overlay is being put together. */
 #define UPPER_MOUNT "/run/emberlock/overlay"
@@ -76,15 +76,16 @@ static int lower_check(const char *root, char reason[static REASON_SIZE])
 
 static int upper_mount(const char *volume, char reason[static REASON_SIZE])
 {
-	char name[DM_NAME_MAX + 1], path[DM_NAME_MAX + 16];
+	char node[MAP_NODE_SIZE];
+	int r = volume_node(volume, node);
 
-	volume_dm_name(name, volume);
-	(void)snprintf(path, sizeof(path), "/dev/mapper/%s", name);
+	if (r < 0)
+		return reason_errno(reason, r, "its map");
 	if (mkdir(UPPER_MOUNT, 0700) < 0 && errno != EEXIST)
 		return reason_errno(reason, -errno, UPPER_MOUNT);
 	/* Nothing outlives the boot: to zero inode tables would be of no use. */
-	if (mount(path, UPPER_MOUNT, "ext4", MS_NOATIME, "noinit_itable") < 0)
-		return reason_errno(reason, -errno, "%s cannot be mounted", path);
+	if (mount(node, UPPER_MOUNT, "ext4", MS_NOATIME, "noinit_itable") < 0)
+		return reason_errno(reason, -errno, "%s cannot be mounted", node);
 	return 0;
 }
 

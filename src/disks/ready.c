@@ -10,7 +10,10 @@
 
 #include "base/cleanup.h"
 #include "base/io.h"
+#include "disks/heard.h"
 #include "disks/maps.h"
+
+#define UDEV_LIMIT_US (10 * 1000 * 1000ull)
 
 #define READY_PATH_SIZE (sizeof(READY_DIRECTORY) + DM_NAME_MAX + 2)
 
@@ -47,6 +50,18 @@ static int uevent_change(unsigned major, unsigned minor)
 	return fd_write_full(fd, "change", strlen("change"));
 }
 
+/* The volume is usable whether udev is heard or not. */
+static int uevent_change_heard(unsigned major, unsigned minor)
+{
+	_cleanup_heard_ struct heard heard = {.event = NULL};
+	bool listens = heard_begin(&heard, major, minor, "EMBERLOCK_READY") == 0;
+	int r = uevent_change(major, minor);
+
+	if (r == 0 && listens)
+		(void)heard_wait(&heard, UDEV_LIMIT_US);
+	return r;
+}
+
 int ready_set(const struct volume_config *config, const struct owner *owner,
 	      char reason[static REASON_SIZE])
 {
@@ -63,7 +78,7 @@ int ready_set(const struct volume_config *config, const struct owner *owner,
 	volume_dm_name(name, config->name);
 	r = map_info(name, &info);
 	if (r == 0)
-		r = uevent_change(info.major, info.minor);
+		r = uevent_change_heard(info.major, info.minor);
 	if (r < 0)
 		return reason_errno(reason, r, "volume %s: the change event of %s", config->name,
 				    name);

@@ -6,7 +6,9 @@
 
 #include "disks/content.h"
 
-/* Writes the ready file and makes a change event of the map, which the udev rule reads it at. */
+/* Writes the ready file and makes a change event of the map, which the udev rule reads it at. Waits, for
+ * 10 s at most, until udev has dealt with that: the name below /dev/mapper, with its owner, is there for
+ * whoever is told that the volume is ready. */
 int ready_set(const struct volume_config *config, const struct owner *owner,
 	      char reason[static REASON_SIZE]);
 

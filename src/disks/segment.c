@@ -46,16 +46,14 @@ void segment_table_make(const struct volume_job *job, uint32_t number,
 }
 
 /* Again where another program looks at the disk just now. */
-static int map_claiming(const struct volume_job *job, uint32_t number, const char *name,
-			uint32_t *cookie)
+static int map_claiming(const struct volume_job *job, uint32_t number, const char *name)
 {
 	char table[MAP_TABLE_SIZE], uuid[DM_NAME_MAX + 1];
 
 	segment_table_make(job, number, table);
 	segment_dm_uuid(uuid, job->config->name, number);
 	for (int i = 0; i < CLAIM_TRIES; i++) {
-		int r = map_create_crypt(name, uuid, job->segments[number].length_sectors, table,
-					 cookie);
+		int r = map_create_crypt(name, uuid, job->segments[number].length_sectors, table);
 
 		if (r != -EBUSY)
 			return r;
@@ -68,7 +66,7 @@ static int map_claiming(const struct volume_job *job, uint32_t number, const cha
  * and no heap holds it, whoever reads the table (facts: a hex key in a table leaves copies at each
  * DM_TABLE_STATUS). */
 static int activate(const struct volume_job *job, uint32_t number, const char *name,
-		    const uint8_t key[static SEGMENT_KEY_SIZE], uint32_t *cookie)
+		    const uint8_t key[static SEGMENT_KEY_SIZE])
 {
 	int32_t serial;
 	int r, removed;
@@ -76,7 +74,7 @@ static int activate(const struct volume_job *job, uint32_t number, const char *n
 	r = keyring_add(name, key, SEGMENT_KEY_SIZE, &serial);
 	if (r < 0)
 		return r;
-	r = map_claiming(job, number, name, cookie);
+	r = map_claiming(job, number, name);
 	removed = keyring_remove(serial);
 	return r < 0 ? r : removed;
 }
@@ -192,8 +190,7 @@ static int look_alone(const struct volume_job *job, uint32_t number,
 
 /* All that happens while key bytes are in this process. */
 static int map_with_key(const struct volume_job *job, const uint8_t boot_key[static BOOT_KEY_SIZE],
-			uint32_t number, const char *name, uint32_t *cookie,
-			char reason[static REASON_SIZE])
+			uint32_t number, const char *name, char reason[static REASON_SIZE])
 {
 	uint8_t key[SEGMENT_KEY_SIZE];
 	int r;
@@ -208,7 +205,7 @@ static int map_with_key(const struct volume_job *job, const uint8_t boot_key[sta
 		(void)reason_errno(reason, r, "volume %s: the key of segment %u", job->config->name,
 				   number);
 	if (r == 0) {
-		r = activate(job, number, name, key, cookie);
+		r = activate(job, number, name, key);
 		if (r < 0)
 			(void)reason_errno(reason, r, "volume %s: segment %u on disk %s",
 					   job->config->name, number,
@@ -220,9 +217,9 @@ static int map_with_key(const struct volume_job *job, const uint8_t boot_key[sta
 }
 
 int segment_map(const struct volume_job *job, const uint8_t boot_key[static BOOT_KEY_SIZE],
-		uint32_t number, uint32_t *cookie, char reason[static REASON_SIZE])
+		uint32_t number, char reason[static REASON_SIZE])
 {
-	char name[DM_NAME_MAX + 1];
+	char name[DM_NAME_MAX + 1], node[MAP_NODE_SIZE];
 	sigset_t all, before;
 	int r;
 
@@ -230,7 +227,7 @@ int segment_map(const struct volume_job *job, const uint8_t boot_key[static BOOT
 	/* A signal's frame would save registers, and so key bytes, on the stack. */
 	(void)sigfillset(&all);
 	(void)sigprocmask(SIG_BLOCK, &all, &before);
-	r = map_with_key(job, boot_key, number, name, cookie, reason);
+	r = map_with_key(job, boot_key, number, name, reason);
 	(void)sigprocmask(SIG_SETMASK, &before, NULL);
 	if (r < 0)
 		return r;
@@ -239,7 +236,8 @@ int segment_map(const struct volume_job *job, const uint8_t boot_key[static BOOT
 	r = r < 0 ? r : look_alone(job, number, reason);
 	if (r < 0)
 		return r;
-	r = ends_zero(name, job->segments[number].length_sectors);
+	r = map_node(name, node);
+	r = r < 0 ? r : ends_zero(node, job->segments[number].length_sectors);
 	if (r < 0)
 		return reason_errno(reason, r, "volume %s: zeroing the ends of %s",
 				    job->config->name, name);

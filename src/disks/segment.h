@@ -12,9 +12,9 @@
 /* Makes segment NUMBER of the job: derives its key, has the kernel take it from a keyring, looks
  * whether the table names it only and the disk is shared with no map but ours, and zeroes head and
  * tail through it. No key byte is left in this process, on an error neither. On an error the map may
- * exist: segment_unmap(). -ENOKEY for a boot key that is all zero. COOKIE: see disks/maps.h. */
+ * exist: segment_unmap(). -ENOKEY for a boot key that is all zero. */
 int segment_map(const struct volume_job *job, const uint8_t boot_key[static BOOT_KEY_SIZE],
-		uint32_t number, uint32_t *cookie, char reason[static REASON_SIZE]);
+		uint32_t number, char reason[static REASON_SIZE]);
 
 /* 0 also where it does not exist. */
 int segment_unmap(const char *volume, uint32_t number);

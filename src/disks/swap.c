@@ -2,40 +2,39 @@
 /* Making a swap area again, of another size, at run time: swapon(2). */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/swap.h>
 
-#include "core/plan.h"
 #include "disks/content.h"
-#include "disks/volume.h"
+#include "disks/volume_parts.h"
 
-static int swap_on(const struct volume_config *config, const char *path)
+static int swap_on(const struct volume_config *config, const char *node)
 {
 	int flags = config->discard == DISCARD_ALWAYS ? SWAP_FLAG_DISCARD : 0;
 
 	if (config->swap_priority >= 0)
 		flags |= SWAP_FLAG_PREFER | (config->swap_priority & SWAP_FLAG_PRIO_MASK);
-	return swapon(path, flags) < 0 ? -errno : 0;
+	return swapon(node, flags) < 0 ? -errno : 0;
 }
 
 int volume_swap_resize(const struct volume_job *job, char reason[static 256])
 {
-	char path[DM_NAME_MAX + 16], name[DM_NAME_MAX + 1];
+	char node[MAP_NODE_SIZE];
 	const char *volume = job->config->name;
 	bool was_on;
 	int r, again;
 
-	volume_dm_name(name, volume);
-	(void)snprintf(path, sizeof(path), "/dev/mapper/%s", name);
-	was_on = swapoff(path) == 0;
+	r = volume_node(volume, node);
+	if (r < 0)
+		return reason_errno(reason, r, "volume %s: its map", volume);
+	was_on = swapoff(node) == 0;
 	/* EINVAL: it was not on. */
 	if (!was_on && errno != EINVAL)
 		return reason_errno(reason, -errno, "volume %s: it cannot be swapped off", volume);
 	r = content_swap(job->config, job->bytes, reason);
 	if (!was_on)
 		return r;
-	again = swap_on(job->config, path);
+	again = swap_on(job->config, node);
 	if (r < 0)
 		return r;
 	if (again < 0)

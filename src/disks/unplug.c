@@ -27,18 +27,17 @@ static int sectors_of(const char *path, uint64_t *ret_sectors)
 
 /* Its ready file is gone, so the event has udev tell systemd that it is not ready any more, which
  * unmounts what is bound to it. */
-static int upper_fail(const char *name, const char *path)
+static int upper_fail(const char *name)
 {
-	_cleanup_cookie_ uint32_t cookie = 0;
+	char node[MAP_NODE_SIZE];
 	uint64_t sectors = 0;
-	struct map_info info;
 	int r;
 
-	r = map_info(name, &info);
+	r = map_node(name, node);
 	if (r == -ENXIO)
 		return 0;
-	r = r < 0 ? r : sectors_of(path, &sectors);
-	return r < 0 ? r : map_fail(name, sectors, &cookie);
+	r = r < 0 ? r : sectors_of(node, &sectors);
+	return r < 0 ? r : map_fail(name, sectors);
 }
 
 static int mounts_of(const char *name)
@@ -58,7 +57,7 @@ int volume_unplug(const char *name, unsigned n_segments)
 	volume_dm_uuid(uuid, name);
 	(void)snprintf(path, sizeof(path), "/dev/mapper/%s", dm_name);
 	first = ready_clear(name);
-	r = upper_fail(dm_name, path);
+	r = upper_fail(dm_name);
 	first = first < 0 ? first : r;
 	r = mounts_of(dm_name);
 	first = first < 0 ? first : r;

@@ -20,6 +20,14 @@ void volume_dm_uuid(char to[static DM_NAME_MAX + 1], const char *volume)
 	(void)snprintf(to, DM_NAME_MAX + 1, VOLUME_UUID_PREFIX "%s", volume);
 }
 
+int volume_node(const char *volume, char node[static MAP_NODE_SIZE])
+{
+	char name[DM_NAME_MAX + 1];
+
+	volume_dm_name(name, volume);
+	return map_node(name, node);
+}
+
 void volume_worker_begin(void)
 {
 	maps_release();
@@ -30,7 +38,7 @@ bool volume_job_shares(const struct volume_job *job)
 	return job->n_mapped > 0 || plan_is_part(job->config);
 }
 
-int segments_map(const struct volume_job *job, uint32_t *cookie, char reason[static REASON_SIZE])
+int segments_map(const struct volume_job *job, char reason[static REASON_SIZE])
 {
 	_cleanup_secret_ struct secret boot_key = {.bytes = NULL};
 	int r;
@@ -39,7 +47,7 @@ int segments_map(const struct volume_job *job, uint32_t *cookie, char reason[sta
 	if (r < 0)
 		return reason_errno(reason, r, "volume %s: the boot key", job->config->name);
 	for (uint32_t i = job->n_mapped; i < job->n_segments; i++) {
-		r = segment_map(job, boot_key.bytes, i, cookie, reason);
+		r = segment_map(job, boot_key.bytes, i, reason);
 		if (r < 0)
 			return r;
 	}
@@ -84,8 +92,7 @@ int stretches_make(const struct volume_job *job, struct map_stretch stretches[st
 }
 
 /* The volume's own map, over its segments. */
-static int upper_map(const struct volume_job *job, uint32_t *cookie,
-		     char reason[static REASON_SIZE])
+static int upper_map(const struct volume_job *job, char reason[static REASON_SIZE])
 {
 	char name[DM_NAME_MAX + 1], uuid[DM_NAME_MAX + 1];
 	struct map_stretch stretches[SEGMENTS_MAX];
@@ -95,7 +102,7 @@ static int upper_map(const struct volume_job *job, uint32_t *cookie,
 	volume_dm_name(name, job->config->name);
 	volume_dm_uuid(uuid, job->config->name);
 	r = stretches_make(job, stretches, &n);
-	r = r < 0 ? r : map_create(name, uuid, stretches, n, cookie);
+	r = r < 0 ? r : map_create(name, uuid, stretches, n);
 	if (r < 0)
 		return reason_errno(reason, r, "volume %s: the map %s", job->config->name, name);
 	return 0;
@@ -104,21 +111,17 @@ static int upper_map(const struct volume_job *job, uint32_t *cookie,
 static int carry_out(const struct volume_job *job, const struct owner *owner, struct taken *taken,
 		     char reason[static REASON_SIZE])
 {
-	_cleanup_cookie_ uint32_t cookie = 0;
 	int r;
 
-	r = segments_map(job, &cookie, reason);
+	r = segments_map(job, reason);
 	if (r < 0)
 		return r;
 	/* The others' turn. */
 	if (volume_job_shares(job))
 		taken_release(taken);
-	r = upper_map(job, &cookie, reason);
+	r = upper_map(job, reason);
 	if (r < 0)
 		return r;
-	r = maps_settle(&cookie);
-	if (r < 0)
-		return reason_errno(reason, r, "volume %s: waiting for udev", job->config->name);
 	r = content_make(job->config, owner, reason);
 	if (r < 0)
 		return r;

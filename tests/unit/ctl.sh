@@ -61,7 +61,7 @@ usage() {
 
 # Every option that the table may ask for, as far as a distribution's kernel has it.
 full_kernel() {
-	printf 'CONFIG_%s\n' X86_64=y MD=y BLK_DEV_DM=m DM_CRYPT=m CRYPTO_XTS=m CRYPTO_AES=y KEYS=y SYSVIPC=y \
+	printf 'CONFIG_%s\n' X86_64=y MD=y BLK_DEV_DM=m DM_CRYPT=m CRYPTO_XTS=m CRYPTO_AES=y KEYS=y \
 		DEVTMPFS=y EXT4_FS=y XFS_FS=m SWAP=y CRYPTO_AES_NI_INTEL=m SECRETMEM=y MEMFD_CREATE=y UNIX=y \
 		PROC_FS=y SYSFS=y EPOLL=y SIGNALFD=y TIMERFD=y CGROUPS=y MAGIC_SYSRQ=y ACPI=y WATCHDOG=y \
 		SOFT_WATCHDOG=m RTC_CLASS=y RTC_DRV_CMOS=y INET=y SECCOMP_FILTER=y CGROUP_BPF=y NAMESPACES=y \
@@ -101,7 +101,7 @@ image() {
 	ln -s usr/lib "$root/lib"
 	for file in lib/emberlock/emberlock-{keeper,agent,watchdog} bin/emberlockctl lib/systemd/systemd \
 		lib/systemd/system-generators/emberlock-generator lib/systemd/system-shutdown/emberlock.shutdown \
-		sbin/dmsetup sbin/mkfs.ext4 lib/udev/rules.d/{55-dm,58-emberlock,95-dm-notify}.rules; do
+		sbin/mkfs.ext4 lib/udev/rules.d/{54-emberlock,55-dm,58-emberlock}.rules; do
 		: >"$root/usr/$file"
 	done
 	cp "$units"/emberlock-*.{service,target} "$root/usr/lib/systemd/system/"
@@ -139,6 +139,7 @@ images() {
 		rm etc/systemd/system/sysinit.target.wants/emberlock-agent.service
 	lacks '^missing +unit +/etc/systemd/system/emberlock-keeper.service: masks' \
 		ln -s /dev/null etc/systemd/system/emberlock-keeper.service
+	lacks '^missing +udev +/usr/lib/udev/rules.d/54-emberlock.rules' rm usr/lib/udev/rules.d/54-emberlock.rules
 	lacks '^missing +udev +/usr/lib/udev/rules.d/58-emberlock.rules' rm usr/lib/udev/rules.d/58-emberlock.rules
 	lacks "^missing +users +/etc/group: has no 'emberlock'" sed -i /emberlock/d etc/group
 	lacks "Owner= of volume 'data'" sed -i 's/^Use=/Owner=nobody9\nUse=/' etc/emberlock/volumes.d/data.conf

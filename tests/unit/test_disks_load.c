@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How a segment's key gets into the kernel: by a keyring, while a table that names it is loaded. The
- * library and the keyring are stood in for. */
+/* How a segment's key gets into the kernel: by a keyring, while a table that names it is loaded; and
+ * that no event of a map has a cookie. The library and the keyring are stood in for. */
 #include "unit.h"
 
 #include <errno.h>
@@ -19,6 +19,7 @@
 #include "keys/keyring.h"
 
 #define SERIAL 4711
+#define MINOR  7
 
 /* --- the world: what was done to it, and what it answers */
 
@@ -28,6 +29,9 @@ static struct {
 	unsigned n_added, n_removed, n_loads, n_looks, n_zeroed;
 	char name[MAP_UUID_SIZE], uuid[MAP_UUID_SIZE], type[16], table[MAP_TABLE_SIZE];
 	uint64_t start, length;
+	bool in_step; /* the library waits for udev where there is a cookie, and makes names else */
+	int types[16]; /* what was run */
+	size_t n_types;
 
 	int keyring_errno, load_errno, remove_errno;
 	bool foreign;	   /* somebody else has a map on the disk */
@@ -61,8 +65,9 @@ void parts_read(struct disk_facts *facts)
 	facts->ours = !world.foreign;
 }
 
-int ends_zero(const char *name, uint64_t length_sectors)
+int ends_zero(const char *node, uint64_t length_sectors)
 {
+	assert_string_equal(node, "/dev/dm-7");
 	assert_int_equal(length_sectors, world.length);
 	world.n_zeroed++;
 	return 0;
@@ -115,7 +120,45 @@ int dm_task_secure_data(struct dm_task *task)
 
 int dm_task_set_cookie(struct dm_task *task, uint32_t *cookie, uint16_t flags)
 {
+	fail();
 	return 1;
+}
+
+void dm_udev_set_sync_support(int in_step)
+{
+	world.in_step = in_step;
+}
+
+int dm_task_no_flush(struct dm_task *task)
+{
+	return 1;
+}
+
+int dm_task_skip_lockfs(struct dm_task *task)
+{
+	return 1;
+}
+
+int dm_task_retry_remove(struct dm_task *task)
+{
+	return 1;
+}
+
+int dm_task_deferred_remove(struct dm_task *task)
+{
+	return 1;
+}
+
+int dm_task_get_info(struct dm_task *task, struct dm_info *info)
+{
+	assert_int_equal(task->type, DM_DEVICE_INFO);
+	*info = (struct dm_info){.exists = 1, .major = 253, .minor = MINOR};
+	return 1;
+}
+
+const char *dm_task_get_uuid(const struct dm_task *task)
+{
+	return world.uuid;
 }
 
 static int load(struct dm_task *task)
@@ -134,9 +177,11 @@ static int load(struct dm_task *task)
 
 int dm_task_run(struct dm_task *task)
 {
-	if (task->type == DM_DEVICE_CREATE)
+	assert_false(world.in_step);
+	assert_true(world.n_types < ELEMENTSOF(world.types));
+	world.types[world.n_types++] = task->type;
+	if (strcmp(task->target, "crypt") == 0)
 		return load(task);
-	assert_int_equal(task->type, DM_DEVICE_TABLE);
 	assert_false(world.key_is_in);
 	return 1;
 }
@@ -176,6 +221,7 @@ static const uint8_t boot_key[BOOT_KEY_SIZE] = {1};
 static int begin(void **state)
 {
 	memset(&world, 0, sizeof(world));
+	world.in_step = true;
 	return 0;
 }
 
@@ -194,10 +240,9 @@ static int map(uint32_t number, char reason[static REASON_SIZE])
 {
 	static const struct volume_config config = {.name = "a", .use = VOLUME_RAW};
 	const struct volume_job job = job_of(&config);
-	uint32_t cookie = 0;
 
 	reason[0] = '\0';
-	return segment_map(&job, boot_key, number, &cookie, reason);
+	return segment_map(&job, boot_key, number, reason);
 }
 
 static void tables(void **state)
@@ -337,8 +382,59 @@ static void disks_looked_at(void **state)
 	char reason[REASON_SIZE];
 
 	for (uint32_t i = 0; i < ELEMENTSOF(segments); i++) {
+		world.n_types = 0;
 		assert_int_equal(map(i, reason), 0);
 		assert_int_equal(world.n_looks, expected[i]);
+	}
+}
+
+static int create(const struct map_stretch *stretch)
+{
+	return map_create("emberlock-a", "EMBERLOCK-VOLUME-a", stretch, 1);
+}
+
+static int change(const struct map_stretch *stretch)
+{
+	return map_change("emberlock-a", stretch, 1);
+}
+
+static int fail_all(const struct map_stretch *stretch)
+{
+	return map_fail("emberlock-a", stretch->length_sectors);
+}
+
+static int remove_now(const struct map_stretch *stretch)
+{
+	return map_remove("emberlock-a", world.uuid);
+}
+
+static int remove_later(const struct map_stretch *stretch)
+{
+	return map_remove_later("emberlock-a", world.uuid);
+}
+
+/* A cookie is a semaphore, which stays when the one who waits for it is killed. */
+static void no_cookies(void **state)
+{
+	static const struct map_stretch stretch = {.length_sectors = 8, .n_devices = 1};
+	static const struct {
+		int (*call)(const struct map_stretch *stretch);
+		int types[2];
+	} cases[] = {
+		{create, {DM_DEVICE_CREATE}},
+		{change, {DM_DEVICE_RELOAD, DM_DEVICE_RESUME}},
+		{fail_all, {DM_DEVICE_RELOAD, DM_DEVICE_RESUME}},
+		{remove_now, {DM_DEVICE_INFO, DM_DEVICE_REMOVE}},
+		{remove_later, {DM_DEVICE_INFO, DM_DEVICE_REMOVE}},
+	};
+
+	for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+		size_t n = cases[i].types[1] == DM_DEVICE_CREATE ? 1 : 2;
+
+		(void)begin(NULL);
+		assert_int_equal(cases[i].call(&stretch), 0);
+		assert_int_equal(world.n_types, n);
+		assert_memory_equal(world.types, cases[i].types, n * sizeof(int));
 	}
 }
 
@@ -350,6 +446,7 @@ int main(void)
 		cmocka_unit_test_setup(loaded_by_reference, begin),
 		cmocka_unit_test(errors),
 		cmocka_unit_test_setup(disks_looked_at, begin),
+		cmocka_unit_test(no_cookies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,6 +63,12 @@ def first_boot(vm: VM, world: World) -> None:
         vm.run("systemctl start raw-waits.service; systemctl is-active raw-waits.service")
     with check("main/a volume without a mount point is ready for a unit too"):
         vm.run("systemctl is-active 'dev-mapper-emberlock\\x2dblank.device'")
+    with check("main/udev told of everything again: volumes stay in use, and each by its one name"):
+        vm.run("udevadm trigger --action=add --subsystem-match=block --settle")
+        for unit in r"data.mount many.mount fast.mount dev-mapper-emberlock\x2dswap.swap dev-mapper-emberlock\x2dblock.device".split():
+            vm.run(f"systemctl is-active '{unit}'")
+        for name in VOLUMES:
+            assert vm.run(f"readlink /dev/mapper/emberlock-{name}").text.startswith("../dm-"), name
     with check("main/tables: aes-xts, 4096-byte sectors, no workqueues, a reference and no key"):
         tables = vm.run("dmsetup table --target crypt --showkeys").text.splitlines()
         assert len(tables) == 10, tables

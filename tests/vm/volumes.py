@@ -43,6 +43,9 @@ AT_BOOT = ("few", "beyond")
 DISKS = {"shared": "400M", "join0": "128M", "join1": "96M", "stripe0": "200M", "stripe1": "160M", "huge": "2560G",
          "grown": "128M", "grownx": "320M", "swp": "64M", "late": "64M",
          "over": "64M", "few0": "64M", "few1": "64M", "beyond": "64M"}
+# After 54-emberlock.rules: what is left to the rules that start dmsetup.
+COOKIES = """SUBSYSTEM=="block", KERNEL=="dm-[0-9]*", ENV{DM_COOKIE}=="?*", RUN+="/bin/sh -c 'echo %k $env{ACTION} $env{DM_COOKIE} >>/run/cookies'"
+"""
 MIB = 1 << 20
 KILLS = 20 if whole() else 3
 
@@ -331,6 +334,18 @@ def stalled(vm: VM) -> None:
         assert state_of(vm, "hotlabel")["state"] == "planned"
 
 
+def events(vm: VM) -> None:
+    with check("volumes/no map made, grown, failed or removed had udev start dmsetup, nor left a semaphore"):
+        vm.run("udevadm settle")
+        assert vm.run("cat /run/cookies", check=False).text == "", vm.run("cat /run/cookies").text
+        assert len(vm.run("cat /proc/sysvipc/sem").text.splitlines()) == 1, vm.run("cat /proc/sysvipc/sem").text
+        # The control: dmsetup's own events have cookies, and a cookie is a semaphore.
+        vm.run("dmsetup create control --table '0 8 error'; dmsetup remove control; dmsetup udevcreatecookie")
+        said = vm.run("udevadm settle; cat /run/cookies").text
+        assert " change " in said and " remove " in said, said
+        assert len(vm.run("cat /proc/sysvipc/sem; dmsetup udevcomplete_all -y >/dev/null").text.splitlines()) == 2
+
+
 def refusals(vm: VM) -> None:
     for name, (text, _) in REFUSED.items():
         vm.run(f"mkdir -p /run/refused/etc/emberlock/volumes.d; cat >/run/refused/etc/emberlock/volumes.d/{name}.conf", stdin=text.encode())
@@ -355,6 +370,7 @@ def main() -> None:
         files |= {f"/etc/emberlock/volumes.d/{name}.conf": text for name, text in HOT.items()}
         files |= {f"/etc/emberlock/volumes.d/{name}.conf": text for name, (text, _) in REFUSED.items() if name in AT_BOOT}
         files |= {f"/etc/emberlock/volumes.d/{name}.conf": "" for name in ("pgdata", "pgtemp", "swap")}
+        files["/etc/udev/rules.d/54-more.rules"] = COOKIES
         with VM(work=work / "vm", image=image_with(args.image, work / "image", files), disks=DISKS, append=QUIET,
                 credentials=world.enrol("vm1"), options=("--hotplug-ports", "3")) as vm:
             with check("volumes/admitted"):
@@ -366,6 +382,7 @@ def main() -> None:
             added_and_resized(vm)
             hot_plug(vm)
             stalled(vm)
+            events(vm)
             save_journal(vm)
             with check("volumes/shred: every key of every layout is gone, and the receipt verifies"):
                 admission = status(vm)["admission"]
