@@ -41,6 +41,7 @@
 #include "core/plan.h"
 #include "core/retry.h"
 #include "core/state.h"
+#include "disks/volume.h"
 #include "keys/sign.h"
 
 #define CONTROL_PEERS_MAX 16
@@ -98,6 +99,7 @@ struct work_result {
 	struct work_said {
 		int32_t r;
 		bool left; /* maps that could not be undone may exist */
+		uint32_t ms[VOLUME_STEP__MAX];
 		char reason[256];
 	} said;
 };

@@ -56,7 +56,7 @@ static int work_do(const struct volume_job *job, enum work_kind kind, struct wor
 {
 	switch (kind) {
 	case WORK_MAP:
-		return volume_map(job, said->reason, &said->left);
+		return volume_map(job, said->reason, &said->left, said->ms);
 	case WORK_GROW:
 		return volume_grow(job, said->reason, &said->left);
 	case WORK_UNGROW:

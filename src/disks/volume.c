@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "disks/content.h"
 #include "disks/maps.h"
 #include "disks/ready.h"
@@ -108,14 +109,25 @@ static int upper_map(const struct volume_job *job, char reason[static REASON_SIZ
 	return 0;
 }
 
-static int carry_out(const struct volume_job *job, const struct owner *owner, struct taken *taken,
-		     char reason[static REASON_SIZE])
+/* The time since *SINCE_NS, which becomes now. */
+static uint32_t lap_ms(uint64_t *since_ns)
 {
+	uint64_t now = clock_boottime_ns(), passed = now - *since_ns;
+
+	*since_ns = now;
+	return (uint32_t)(passed / NSEC_PER_MSEC);
+}
+
+static int carry_out(const struct volume_job *job, const struct owner *owner, struct taken *taken,
+		     char reason[static REASON_SIZE], uint32_t ms[static VOLUME_STEP__MAX])
+{
+	uint64_t since = clock_boottime_ns();
 	int r;
 
 	r = segments_map(job, reason);
 	if (r < 0)
 		return r;
+	ms[VOLUME_STEP_SEGMENTS] = lap_ms(&since);
 	/* The others' turn. */
 	if (volume_job_shares(job))
 		taken_release(taken);
@@ -125,7 +137,10 @@ static int carry_out(const struct volume_job *job, const struct owner *owner, st
 	r = content_make(job->config, owner, reason);
 	if (r < 0)
 		return r;
-	return ready_set(job->config, owner, reason);
+	ms[VOLUME_STEP_CONTENT] = lap_ms(&since);
+	r = ready_set(job->config, owner, reason);
+	ms[VOLUME_STEP_UDEV] = lap_ms(&since);
+	return r;
 }
 
 /* Nothing of ours may exist yet: what an error below undoes is then what was made here. */
@@ -147,8 +162,11 @@ int nothing_mapped(const struct volume_job *job, char reason[static REASON_SIZE]
 	return 0;
 }
 
-int volume_map(const struct volume_job *job, char reason[static 256], bool *ret_left)
+int volume_map(const struct volume_job *job, char reason[static 256], bool *ret_left,
+	       uint32_t ret_ms[static VOLUME_STEP__MAX])
 {
+	uint64_t since = clock_boottime_ns();
+	uint32_t ms[VOLUME_STEP__MAX] = {0};
 	const struct volume_config *config = job->config;
 	_cleanup_taken_ struct taken taken = TAKEN_NONE;
 	struct owner owner;
@@ -171,7 +189,8 @@ int volume_map(const struct volume_job *job, char reason[static 256], bool *ret_
 	if (r < 0)
 		return r;
 
-	r = carry_out(job, &owner, &taken, reason);
+	ms[VOLUME_STEP_DISK] = lap_ms(&since);
+	r = carry_out(job, &owner, &taken, reason, ms);
 	if (r < 0) {
 		undone = volume_unmap(config->name, job->n_segments);
 		if (undone < 0) {
@@ -181,8 +200,10 @@ int volume_map(const struct volume_job *job, char reason[static 256], bool *ret_
 			(void)snprintf(reason + n, REASON_SIZE - n, "; undoing it failed: %s",
 				       strerror(-undone));
 		}
+		return r;
 	}
-	return r;
+	memcpy(ret_ms, ms, sizeof(ms));
+	return 0;
 }
 
 int volume_unmap(const char *name, unsigned n_segments)

@@ -24,6 +24,15 @@
 
 #define READY_DIRECTORY "/run/emberlock/ready"
 
+/* What a volume takes its time for, in turn. */
+enum volume_step {
+	VOLUME_STEP_DISK,     /* looking at the disks again, bounding their queues, claiming them */
+	VOLUME_STEP_SEGMENTS, /* their maps, and zeroes through these */
+	VOLUME_STEP_CONTENT,  /* the map above, and what goes on it */
+	VOLUME_STEP_UDEV,     /* behind which mounts no longer wait */
+	VOLUME_STEP__MAX
+};
+
 /* In a worker, before it closes descriptors that are not its own: libdevmapper's is one of them, where
  * its parent has used that library, and is opened anew when it is needed. */
 void volume_worker_begin(void);
@@ -51,8 +60,9 @@ bool volume_job_shares(const struct volume_job *job);
  * header, owner, group and mode, the ready file, and tells udev. On an error everything of ours is
  * undone (what was on the disk is not) and REASON says, in one line that names volume, disk and
  * setting, why; *ret_left is whether maps of the volume's names may exist still, with their keys.
- * 0 or negative errno. */
-int volume_map(const struct volume_job *job, char reason[static 256], bool *ret_left);
+ * 0, and how long each step took; or negative errno. */
+int volume_map(const struct volume_job *job, char reason[static 256], bool *ret_left,
+	       uint32_t ret_ms[static VOLUME_STEP__MAX]);
 
 /* Grows a volume that is ready: makes the segments behind .n_mapped, has the volume's map end behind
  * them, in one step and under I/O, and grows the file system, mounted or not. 0; or negative errno

@@ -180,7 +180,8 @@ int segments_look(const char *volume, uint32_t n, struct plan_segment *segments,
 	return 0;
 }
 
-int volume_map(const struct volume_job *job, char reason[static 256], bool *ret_left)
+int volume_map(const struct volume_job *job, char reason[static 256], bool *ret_left,
+	       uint32_t ret_ms[static VOLUME_STEP__MAX])
 {
 	unsigned v = index_of(job->config->name);
 	const struct state_volume *volume = &world->page.volumes[v];
