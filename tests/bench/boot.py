@@ -1,8 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Until the volumes of one boot are usable, beside crypttab with /dev/urandom on the same disks of the same guest."""
+"""Until the volumes of one boot are usable, beside crypttab with /dev/urandom on the same disks of the same guest.
+
+Both sides begin when systemd has seen the last of the disks (boot.ready), or when it began to run (boot.total), and end when it calls the
+last mount and swap active: instants of the same kind on either side, taken by systemd itself. Nothing asks the guest for anything before
+the end, which the console says: each systemctl of a poll takes a tenth of a second of an emulated boot.
+"""
 
 import argparse
+import re
+import statistics
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "vm"))
@@ -25,25 +33,88 @@ CRYPTTAB = {
                   "/dev/mapper/cscratch /mnt/scratch ext4 defaults 0 0\n",
 }
 # Nothing of ours runs beside crypttab.
-WITHOUT = "".join(f" systemd.mask=emberlock-{x}.service" for x in ("keeper", "agent", "watchdog"))
-# In µs of CLOCK_MONOTONIC: when systemd ran, when udev had shown it the last disk, and when the last of what a workload needs was there.
-BEGIN = "systemctl show -P UserspaceTimestampMonotonic"
-DISKS_THERE = "systemctl show -P ActiveEnterTimestampMonotonic {disks} | grep . | sort -n | tail -n 1"
-USABLE = "systemctl show -P ActiveEnterTimestampMonotonic mnt-tmp.mount mnt-scratch.mount '{swap}' | grep . | sort -n | tail -n 1"
-# is-active is content with any one of several.
-WAIT = ("timeout 200 sh -c 'for u in mnt-tmp.mount mnt-scratch.mount \"{swap}\"; do "
-        "until systemctl is-active -q \"$u\"; do sleep 0.5; done; done'")
+WITHOUT = "".join(f" systemd.mask=emberlock-{x}" for x in ("keeper.service", "agent.service", "watchdog.service", "admitted.service", "admitted.target"))
+DISK_UNITS = [rf"dev-disk-by\x2did-virtio\x2d{name}.device" for name in DISKS]
+ENTER, EXIT = "ActiveEnterTimestampMonotonic", "InactiveExitTimestampMonotonic"
+CONSUMERS = ("systemd-udevd", "systemd-networkd", "systemd-journald", "emberlock-keeper", "emberlock-agent", "emberlock-watchdog",
+             "emberlock-admitted", *(f"systemd-cryptsetup@c{name}" for name in DISKS))
 
 
-def measure(image: Path, work: Path, credentials: dict[str, bytes], swap: str, append: str = "") -> tuple[float, float]:
-    """Seconds until usable: since the last disk was there, and since systemd ran."""
-    disks = " ".join(rf"'dev-disk-by\x2did-virtio\x2d{name}.device'" for name in DISKS)
+@dataclass(frozen=True)
+class Side:
+    """One way to make the volumes. @stages: what happens, the units that show it, and the time that systemd notes of them."""
+
+    prefix: str
+    stages: tuple[tuple[str, tuple[str, ...], str], ...]
+
+    @property
+    def devices(self) -> list[str]:
+        return [rf"dev-mapper-{self.prefix}{name}.device" for name in DISKS]
+
+    @property
+    def ends(self) -> list[str]:
+        return ["mnt-tmp.mount", "mnt-scratch.mount", rf"dev-mapper-{self.prefix}swap.swap"]
+
+
+EMBERLOCK = Side(r"emberlock\x2d", (
+    ("the keeper is being started", ("emberlock-keeper.service",), EXIT),
+    ("the agent is being started", ("emberlock-agent.service",), EXIT),
+    ("the agent has made all volumes, and udev has noted it", ("emberlock-agent.service",), ENTER)))
+BESIDE = Side("c", (
+    ("the last systemd-cryptsetup is being started", tuple(f"systemd-cryptsetup@c{name}.service" for name in DISKS), EXIT),
+    ("the last map has its file system or swap header", tuple(f"systemd-cryptsetup@c{name}.service" for name in DISKS), ENTER)))
+
+
+@dataclass
+class Boot:
+    """Seconds. @stages: since the last disk was there; @steps: what the agent says of a volume; @cpu: processor time of units."""
+
+    ready: float
+    total: float
+    stages: dict[str, float]
+    steps: dict[str, float]
+    cpu: dict[str, float]
+
+
+def show(vm: VM, units: list[str], name: str) -> list[int]:
+    """The property of each unit, a number."""
+    quoted = " ".join(f"'{unit}'" for unit in units)
+    return [int(x) for x in vm.run(f"systemctl show -P {name} {quoted}").text.split()]
+
+
+def stages_of(vm: VM, side: Side, there: int) -> dict[str, float]:
+    stages = [*side.stages, ("systemd has seen the last volume", tuple(side.devices), ENTER),
+              ("the last is mounted or swapped on", tuple(side.ends), ENTER)]
+    return {label: (max(show(vm, list(units), name)) - there) / 1e6 for label, units, name in stages}
+
+
+def steps_of(vm: VM) -> dict[str, float]:
+    """What each volume's worker spent its time on."""
+    said = vm.run("journalctl -b -q -o cat -u emberlock-agent").text
+    return {f"{name}: {step}": int(ms) / 1000 for name, steps in re.findall(r"^volume (\S+): ready on .* segments; (.*)$", said, re.MULTILINE)
+            for step, ms in re.findall(r"([a-z]+) (\d+) ms", steps)}
+
+
+def cpu_of(vm: VM) -> dict[str, float]:
+    loaded = [x for x in CONSUMERS if vm.run(f"systemctl show -P CPUUsageNSec {x}.service").text.isdigit()]
+    return {x: show(vm, [f"{x}.service"], "CPUUsageNSec")[0] / 1e9 for x in loaded}
+
+
+def measure(image: Path, work: Path, credentials: dict[str, bytes], side: Side, append: str = "") -> Boot:
     with VM(work=work, image=image, disks=DISKS, append=QUIET + append, credentials=credentials) as vm:
-        vm.ready(240)
-        vm.run(WAIT.format(swap=swap), timeout=240)
-        begin, there, end = (int(vm.run(script.format(swap=swap, disks=disks)).text) for script in (BEGIN, DISKS_THERE, USABLE))
-        assert 0 < begin < there < end, (begin, there, end)
-    return (end - there) / 1e6, (end - begin) / 1e6
+        vm.console.wait("Reached target .*multi-user.target", 240)
+        vm.ready(60)
+        begin = int(vm.run("systemctl show -P UserspaceTimestampMonotonic").text)
+        there, ends = max(show(vm, DISK_UNITS, ENTER)), show(vm, side.ends, ENTER)
+        assert 0 < begin < there < max(ends) and min(ends) > begin, (begin, there, ends)
+        return Boot((max(ends) - there) / 1e6, (max(ends) - begin) / 1e6, stages_of(vm, side, there), steps_of(vm), cpu_of(vm))
+
+
+def table(title: str, rows: list[dict[str, float]]) -> None:
+    """The rows' medians, name by name."""
+    print(title)
+    for name in rows[0]:
+        print(f"  {name:<56} {statistics.median(row[name] for row in rows if name in row):8.3f} s")
 
 
 def main() -> None:
@@ -58,15 +129,21 @@ def main() -> None:
         plain = image_with(args.image, work / "crypttab", {**masked, "/etc/emberlock/volumes.d/swap.conf": "", **CRYPTTAB})
         credentials = world.enrol("vm")
         for run in range(args.runs):
-            ours.append(measure(image, work / f"o{run}", credentials, r"dev-mapper-emberlock\x2dswap.swap"))
-            theirs.append(measure(plain, work / f"c{run}", {}, "dev-mapper-cswap.swap", WITHOUT))
-            note(f"run {run + 1} of {args.runs}: emberlock {ours[-1][0]:.2f} s, crypttab {theirs[-1][0]:.2f} s")
+            ours.append(measure(image, work / f"o{run}", credentials, EMBERLOCK))
+            theirs.append(measure(plain, work / f"c{run}", {}, BESIDE, WITHOUT))
+            note(f"run {run + 1} of {args.runs}: emberlock {ours[-1].ready:.2f} s, crypttab {theirs[-1].ready:.2f} s")
+    beside = "crypttab with /dev/urandom, swap and tmp=ext4"
+    table("where the time goes, emberlock: seconds since the last disk was there, medians", [boot.stages for boot in ours])
+    table("  of which, in each volume's worker, side by side:", [boot.steps for boot in ours])
+    table(f"the same, {beside}:", [boot.stages for boot in theirs])
+    for name, boots in ("emberlock", ours), ("crypttab", theirs):
+        table(f"processor time until it was asked for, {name}:", [boot.cpu for boot in boots])
     print("until the last mount and swap: swap 4 GiB, tmp 4 GiB, scratch 100 GiB")
-    for name, since, at in ("boot.ready", "the last disk was there", 0), ("boot.total", "systemd ran", 1):
+    for name, since, of in ("boot.ready", "the last disk was there", lambda boot: boot.ready), ("boot.total", "systemd ran", lambda boot: boot.total):
         print(f"since {since}:")
-        spread("emberlock", [r[at] for r in ours], "s")
-        spread("crypttab (/dev/urandom, swap, tmp=ext4)", [r[at] for r in theirs], "s")
-        figures(name, [r[at] for r in ours], "s", [r[at] for r in theirs], "crypttab with /dev/urandom, swap and tmp=ext4")
+        spread("emberlock", [of(boot) for boot in ours], "s")
+        spread("crypttab (/dev/urandom, swap, tmp=ext4)", [of(boot) for boot in theirs], "s")
+        figures(name, [of(boot) for boot in ours], "s", [of(boot) for boot in theirs], beside)
 
 
 main()
