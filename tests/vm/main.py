@@ -217,7 +217,8 @@ def main() -> None:
                 assert first != second and first != bytes(4096) != second
             with check("main/drill: the VM shreds and says why; its receipts came and verify, and the report says so"):
                 admission = status(vm)["admission"]
-                report = json.loads(world.admin("drill", "--workspace", "tenant", "--share", "100%", "--yes", "--json", identity="operator"))
+                said = world.admin("drill", "--workspace", "tenant", "--share", "100%", "--yes", "--json", identity="operator")
+                report, _ = json.JSONDecoder().raw_decode(said)  # how far it was, on standard error, comes after
                 assert wait_shred(vm, 60) == ("drill", 20)
                 said = world.verify_receipt(admission)
                 assert "did not come" not in said and "reason: drill" in said, said
