@@ -97,7 +97,7 @@ void initramfs_check(struct agent *a, uint32_t index)
 	if (volume->state == VOLUME_PLANNED) {
 		snprintf(reason, sizeof(reason),
 			 "volume %s: Use=overlay, and the initramfs has not mapped it "
-			 "(update-initramfs -u)",
+			 "(update-initramfs -u, dracut --force)",
 			 volume->name);
 		volume_failed(a, index, reason);
 	} else if (volume->state == VOLUME_READY &&
@@ -116,6 +116,6 @@ bool initramfs_agrees(struct agent *a)
 	    memcmp(config.hash, a->state.initramfs_config, sizeof(config.hash)) == 0)
 		return true;
 	log_warning("the initramfs carries another configuration or version than the root's "
-		    "(update-initramfs -u)");
+		    "(update-initramfs -u, dracut --force)");
 	return false;
 }

@@ -167,20 +167,33 @@ static void check_tools(struct check *check)
 				    tools[i].package, volume_use_name(tools[i].use));
 }
 
-/* A root that is an overlay is made in the initramfs. */
+/* A root that is an overlay is made in the initramfs, whichever of the two programs makes that. */
 static void check_initramfs(struct check *check)
 {
-	static const char hook[] = "/usr/share/initramfs-tools/hooks/emberlock";
+	static const struct {
+		const char *program, *ours;
+	} makers[] = {
+		{"/usr/sbin/mkinitramfs", "/usr/share/initramfs-tools/hooks/emberlock"},
+		{"/usr/bin/dracut", "/usr/lib/dracut/modules.d/90emberlock/module-setup.sh"},
+	};
+	bool found = false;
 
 	if (!check->known || !check_uses(check, VOLUME_OVERLAY))
 		return;
-	if (!check_exists(check, hook))
+	for (size_t i = 0; i < ELEMENTSOF(makers); i++) {
+		if (!check_exists(check, makers[i].program))
+			continue;
+		found = true;
+		if (!check_exists(check, makers[i].ours))
+			finding_add(check, FINDING_MISSING, "program",
+				    "%s (package emberlock-agent): a volume has Use=overlay",
+				    makers[i].ours);
+	}
+	if (!found)
 		finding_add(check, FINDING_MISSING, "program",
-			    "%s (package emberlock-agent): a volume has Use=overlay", hook);
-	if (!check_exists(check, "/usr/sbin/mkinitramfs"))
-		finding_add(check, FINDING_MISSING, "program",
-			    "/usr/sbin/mkinitramfs (package initramfs-tools): a volume has "
-			    "Use=overlay");
+			    "neither %s (package initramfs-tools) nor %s (package dracut): a "
+			    "volume has Use=overlay",
+			    makers[0].program, makers[1].program);
 }
 
 void check_image(struct check *check)

@@ -155,14 +155,14 @@ static void check_initramfs_config(struct check *check)
 	if (config.n > 0 && (overlay_is_mounted("/", &mounted) < 0 || !mounted))
 		finding_add(check, FINDING_MISSING, AREA,
 			    "/ is no overlay, and a volume has Use=overlay: the initramfs was made "
-			    "without it (update-initramfs -u)");
+			    "without it (update-initramfs -u, dracut --force)");
 	if (!carried)
 		return;
 	hex_encode(config.hash, sizeof(config.hash), hex);
 	if (config.n == 0 || strncmp(carried, hex, strlen(hex)) != 0)
 		finding_add(check, FINDING_MISSING, AREA,
 			    "the initramfs of this boot carried another configuration or version "
-			    "(update-initramfs -u)");
+			    "(update-initramfs -u, dracut --force)");
 }
 
 void check_system(struct check *check)

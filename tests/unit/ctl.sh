@@ -210,6 +210,17 @@ images() {
 	says CONFIG_XFS_FS
 }
 
+# initramfs_maker PROGRAM OURS: where the image has the program, it must have what is ours of it.
+initramfs_maker() {
+	: >"$root/usr/$1"
+	expect 1 check --root="$root"
+	says "^missing +program +/usr/$2 "
+	says '^check: 1 missing, 0 conflicts, 0 warnings$'
+	install -D /dev/null "$root/usr/$2"
+	expect 0 check --root="$root"
+	rm "$root/usr/$1"
+}
+
 # What an initramfs carries, and that the image can make one.
 initramfs() {
 	image
@@ -228,13 +239,11 @@ initramfs() {
 
 	expect 1 check --root="$root"
 	says '^missing +kernel +.*CONFIG_OVERLAY_FS=y/m'
-	says '^missing +program +/usr/sbin/mkinitramfs '
-	says '^missing +program +/usr/share/initramfs-tools/hooks/emberlock '
-	says '^check: 4 missing, 0 conflicts, 0 warnings$'
-	install -D /dev/null "$root/usr/share/initramfs-tools/hooks/emberlock"
-	: >"$root/usr/sbin/mkinitramfs"
+	says '^missing +program +neither /usr/sbin/mkinitramfs .* nor /usr/bin/dracut '
+	says '^check: 3 missing, 0 conflicts, 0 warnings$'
 	printf 'CONFIG_%s\n' OVERLAY_FS=m BLK_DEV_INITRD=y >>"$root/boot/config-6.1"
-	expect 0 check --root="$root"
+	initramfs_maker sbin/mkinitramfs share/initramfs-tools/hooks/emberlock
+	initramfs_maker bin/dracut lib/dracut/modules.d/90emberlock/module-setup.sh
 }
 
 json() {
