@@ -46,6 +46,12 @@ install(PROGRAMS ${initramfs}/hook COMPONENT agent
 	DESTINATION share/initramfs-tools/hooks RENAME emberlock)
 install(PROGRAMS ${initramfs}/local-bottom COMPONENT agent
 	DESTINATION share/initramfs-tools/scripts/local-bottom RENAME emberlock)
+# Its directories are dracut.modules(7)'s: the module is named emberlock.
+set(dracut ${CMAKE_SOURCE_DIR}/initramfs/dracut)
+install(PROGRAMS ${dracut}/module-setup.sh ${dracut}/overlay COMPONENT agent
+	DESTINATION lib/dracut/modules.d/90emberlock)
+install(FILES ${dracut}/emberlock-overlay.service COMPONENT agent
+	DESTINATION lib/dracut/modules.d/90emberlock)
 install(FILES ${units}/completions/emberlockctl COMPONENT agent
 	DESTINATION share/bash-completion/completions)
 

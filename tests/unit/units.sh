@@ -28,8 +28,8 @@ stage() {
 	ln -s usr/sbin "$root/sbin"
 	cp -r /usr/lib/systemd/system "$root/usr/lib/systemd/"
 	rm -f "$root"/usr/lib/systemd/system/emberlock-*
-	cp "$top"/units/emberlock-*.{service,target} "$root/usr/lib/systemd/system/"
-	for program in lib/emberlock/emberlock-{keeper,agent,watchdog} bin/emberlock{ctl,-manager} sbin/modprobe; do
+	cp "$top"/units/emberlock-*.{service,target} "$top"/initramfs/dracut/*.service "$root/usr/lib/systemd/system/"
+	for program in lib/emberlock/{overlay,emberlock-{keeper,agent,watchdog}} bin/emberlock{ctl,-manager} sbin/modprobe; do
 		install -m 755 /dev/null "$root/usr/$program"
 	done
 }
@@ -85,5 +85,9 @@ for unit in "$top"/units/emberlock-*.{service,target}; do
 		reasons "$name"
 		;;
 	esac
+done
+# In the initramfs alone: the page on it speaks of it.
+for unit in "$top"/initramfs/dracut/*.service; do
+	verify "${unit##*/}"
 done
 exit $status
