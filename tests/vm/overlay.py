@@ -100,15 +100,22 @@ def root_writes(vm: VM) -> int:
     return sum(e["length"] for e in extents if e["depth"] == 0 and e["present"])
 
 
-def root_is_overlay(vm: VM) -> None:
-    with check("overlay/the root is an overlay, and neither layer is at a path of its own"):
+def root_is_overlay(vm: VM, name: str = "overlay") -> None:
+    with check(f"{name}/the root is an overlay, and neither layer is at a path of its own"):
         assert vm.run("findmnt -n -o FSTYPE /").text == "overlay"
         assert vm.run("findmnt -n -S /dev/mapper/emberlock-root", check=False).text == ""
         volume = {v["name"]: v for v in status(vm)["volumes"]}["root"]
         assert (volume["use"], volume["state"], volume["mount_point"]) == ("overlay", "ready", "/"), volume
-    with check("overlay/the disk below it takes no write, also not from root"):
+    with check(f"{name}/the disk below it takes no write, also not from root"):
         assert vm.run("blockdev --getro /dev/disk/by-id/virtio-root").text == "1"
         assert vm.run("dd if=/dev/zero of=/dev/disk/by-id/virtio-root bs=512 count=1", check=False).status != 0
+
+
+def started_before_journal(vm: VM, pid: int) -> None:
+    """Before the real root's journal is before the real root; field 22 is the start in ticks."""
+    journal = int(vm.run("systemctl show -P MainPID systemd-journald").text)
+    started = [int(vm.run(f"cut -d')' -f2 /proc/{p}/stat | cut -d' ' -f21").text) for p in (pid, journal)]
+    assert started[0] < started[1], started
 
 
 def keeper_is_adopted(vm: VM) -> None:
@@ -119,10 +126,7 @@ def keeper_is_adopted(vm: VM) -> None:
         assert "active" in state and str(pids[0]) in state, (state, pids)
         for pid in pids:
             assert vm.run(f"cat /proc/{pid}/cgroup").text == "0::/system.slice/emberlock-keeper.service"
-        # Before PID 1 was systemd; field 22 is the start in ticks.
-        started = [int(vm.run(f"cut -d')' -f2 /proc/{pid}/stat | cut -d' ' -f21").text) for pid in (pids[0], int(
-            vm.run("systemctl show -P MainPID systemd-journald").text))]
-        assert started[0] < started[1], started
+        started_before_journal(vm, pids[0])
     with check("overlay/the keeper has the capabilities of its unit and no more, and can freeze PID 1"):
         # SYS_ADMIN, SYS_BOOT, SYS_NICE, SYS_PTRACE, DAC_OVERRIDE, FOWNER: capability.h
         kept = 1 << 21 | 1 << 22 | 1 << 23 | 1 << 19 | 1 << 1 | 1 << 3
@@ -131,24 +135,45 @@ def keeper_is_adopted(vm: VM) -> None:
             assert int(lines["CapEff"], 16) == int(lines["CapBnd"], 16) == kept, lines
             assert lines["NoNewPrivs"] == "1"
             assert "init.scope/cgroup.freeze" in vm.run(f"ls -l /proc/{pid}/fd").text
-    with check("overlay/one boot: the agent goes on from the initramfs' page, with its boot id"):
+    one_boot(vm, "overlay")
+
+
+def keeper_is_carried_over(vm: VM, name: str) -> None:
+    with check(f"{name}/the keeper is the initramfs'; its unit, carried over, has not started another, and its sandbox holds"):
+        pids = process_ids(vm, KEEPER)
+        assert len(pids) == 2, pids
+        state = vm.run("systemctl show -P ActiveState -P MainPID emberlock-keeper").text.split()
+        assert state[0] in ("active", str(pids[0])) and state[1] in ("active", str(pids[0])), (state, pids)
+        started_before_journal(vm, pids[0])
+        for pid in pids:
+            assert vm.run(f"cat /proc/{pid}/cgroup").text == "0::/system.slice/emberlock-keeper.service"
+            lines = dict(line.split(":\t") for line in vm.run(f"cat /proc/{pid}/status").text.splitlines())
+            kept = 1 << 21 | 1 << 22 | 1 << 23 | 1 << 19 | 1 << 24  # CapabilityBoundingSet= of its unit: capability.h
+            assert int(lines["CapEff"], 16) == int(lines["CapBnd"], 16) == kept and lines["Seccomp"] == "2", lines
+            assert "init.scope/cgroup.freeze" in vm.run(f"ls -l /proc/{pid}/fd").text
+        assert vm.run("systemctl is-active emberlock-overlay", check=False).text == "inactive"
+    one_boot(vm, name)
+
+
+def one_boot(vm: VM, name: str) -> None:
+    with check(f"{name}/one boot: the agent goes on from the initramfs' page, with its boot id"):
         s = status(vm)
         assert s["agents"] == 2, s["agents"]
         assert "initramfs" in s["self_test_passed"] + s["self_test_failed"], s
 
 
-def write_everywhere(vm: VM) -> None:
+def write_everywhere(vm: VM, name: str = "overlay") -> None:
     vm.run("timeout 150 sh -c 'until systemctl is-active -q postgresql@15-main; do sleep 0.5; done'", timeout=160)
-    for name, script in PLACES.items():
-        with check(f"overlay/written: {name}"):
+    for place, script in PLACES.items():
+        with check(f"{name}/written: {place}"):
             vm.run(PRELUDE + script, timeout=300)
-    with check("overlay/control: the canary is on a disk in the clear, and in the volumes, seen from inside"):
+    with check(f"{name}/control: the canary is on a disk in the clear, and in the volumes, seen from inside"):
         vm.run(PRELUDE + """yes "$C" | head -c 1M | dd of=/dev/disk/by-id/virtio-control bs=64k oflag=direct \\
             iflag=fullblock conv=fsync status=none; sync; echo 3 >/proc/sys/vm/drop_caches""")
-        for name, lines in ("root", 40), ("swap", 1000):
-            n = int(vm.run(f"grep -a -c {CANARY} /dev/mapper/emberlock-{name} || true", timeout=300).text)
-            note(f"lines with the canary in the volume {name}: {n}")
-            assert n >= lines, (name, n)
+        for volume, lines in ("root", 40), ("swap", 1000):
+            n = int(vm.run(f"grep -a -c {CANARY} /dev/mapper/emberlock-{volume} || true", timeout=300).text)
+            note(f"lines with the canary in the volume {volume}: {n}")
+            assert n >= lines, (volume, n)
 
 
 def first_boot(image: Path, work: Path, credentials: dict[str, bytes]) -> str:
@@ -169,20 +194,46 @@ def first_boot(image: Path, work: Path, credentials: dict[str, bytes]) -> str:
             refused = vm.run("emberlockctl check", check=False)
             assert refused.status == 1 and "the initramfs of this boot carried another configuration" in refused.text, refused
         write_everywhere(vm)
-        with check("overlay/an orderly power-off of it: at once, by the keeper"):
-            off = vm.power_off(90)
-            vm.console.join(5)
-            assert off.reason == "guest-shutdown" and "emberlock: off: end (code 19)" in vm.console.text, off
-    with check(f"overlay/no clear byte: {len(PLACES)} places, 0 canaries on any disk; on the control disk"):
+        power_off(vm)
+    nothing_in_the_clear(vm, work)
+    return machine_id
+
+
+def power_off(vm: VM, name: str = "overlay") -> None:
+    with check(f"{name}/an orderly power-off of it: at once, by the keeper"):
+        off = vm.power_off(90)
+        vm.console.join(5)
+        assert off.reason == "guest-shutdown" and "emberlock: off: end (code 19)" in vm.console.text, off
+
+
+def nothing_in_the_clear(vm: VM, work: Path, name: str = "overlay") -> None:
+    with check(f"{name}/no clear byte: {len(PLACES)} places, 0 canaries on any disk; on the control disk"):
         assert len(PLACES) >= 30
-        found = {name: search(vm, name) for name in DISKS}
+        found = {disk: search(vm, disk) for disk in DISKS}
         found["root"] = count_patterns(work / "root.qcow2", [CANARY.encode()])[CANARY.encode()]
         note(f"canaries: {found}")
         assert found.pop("control") > 10000 and not any(found.values()), found
         assert vm.disk("overlay").stat().st_blocks * 512 > 1 << 20
-    with check("overlay/nothing was written to the root's disk"):
+    with check(f"{name}/nothing was written to the root's disk"):
         assert root_writes(vm) == 0
-    return machine_id
+
+
+def other_boot(image: Path, work: Path, credentials: dict[str, bytes], name: str) -> None:
+    """One boot of another kind of image: what differs, and the proof."""
+    with VM(work=work, image=image, disks=DISKS, credentials=credentials, memory=640, snapshot_root=False,
+            expected_crashes=1) as vm:
+        wait_admitted(vm)
+        root_is_overlay(vm, name)
+        keeper_is_carried_over(vm, name)
+        with check(f"{name}/the initramfs carries the root's configuration; another one is told by check"):
+            assert "initramfs" in status(vm)["self_test_passed"], status(vm)
+            assert vm.run("emberlockctl check", check=False).status == 0
+            vm.run("echo '# another' >>/etc/emberlock/volumes.d/root.conf")
+            refused = vm.run("emberlockctl check", check=False)
+            assert refused.status == 1 and "the initramfs of this boot carried another configuration" in refused.text, refused
+        write_everywhere(vm, name)
+        power_off(vm, name)
+    nothing_in_the_clear(vm, work, name)
 
 
 def second_boot(image: Path, work: Path, world: World, credentials: dict[str, bytes], machine_id: str) -> None:
@@ -221,22 +272,23 @@ def second_boot(image: Path, work: Path, world: World, credentials: dict[str, by
         assert root_writes(vm) > 0
 
 
-def without_disk(image: Path, work: Path) -> None:
+def without_disk(image: Path, work: Path, name: str = "overlay") -> None:
     disks = {name: size for name, size in DISKS.items() if name != "overlay"}
     with VM(work=work, image=image, disks=disks, snapshot_root=False) as vm:
-        with check("overlay/its disk is missing: the boot ends with a message, and nothing else comes up"):
+        with check(f"{name}/its disk is missing: the boot ends with a message, and nothing else comes up"):
             vm.console.wait(r"emberlock: failed: volume root: .*Serial=.*overlay.*DeviceTimeoutSec=", 180)
             assert wait_shred(vm, 60) == ("fault", 17)
             assert "the boot ends here" in vm.console.text
-            for word in "(initramfs)", "systemd[1]", "Welcome to":
+            for word in "(initramfs)", "emergency", "emberlock-vm", *(["systemd[1]", "Welcome to"] if name == "overlay" else []):
                 assert word not in vm.console.text, word
-    with check("overlay/its disk is missing: the bare disk was not used instead"):
+    with check(f"{name}/its disk is missing: the bare disk was not used instead"):
         assert root_writes(vm) == 0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--image", type=Path, required=True)
+    parser.add_argument("--image", type=Path, required=True, help="with initramfs-tools")
+    parser.add_argument("--dracut", type=Path, help="with dracut; for the whole run")
     args = parser.parse_args()
     with work_directory("overlay") as work, World(work) as world:
         before = disk_hash(args.image / "root.raw")
@@ -244,6 +296,9 @@ def main() -> None:
         machine_id = first_boot(args.image, work / "vm", credentials)
         second_boot(args.image, work / "vm", world, credentials, machine_id)
         without_disk(args.image, work / "vm2")
+        if args.dracut:
+            other_boot(args.dracut, work / "dracut", world.enrol("dracut"), "overlay/dracut")
+            without_disk(args.dracut, work / "dracut2", "overlay/dracut")
         with check("overlay/the root's image is what it was, byte for byte"):
             assert disk_hash(args.image / "root.raw") == before
     finish()
