@@ -202,12 +202,17 @@ bool groups_wait(struct groups *groups, uint64_t end_ns)
 	return others_do(groups, wait_empty, end_ns);
 }
 
-void groups_kill_spared(struct groups *groups)
+bool groups_kill_spared(struct groups *groups, uint64_t end_ns)
 {
-	for (size_t i = 0; i < ELEMENTSOF(helpers); i++) {
-		_cleanup_close_ int fd = group_open(groups, helpers[i]);
+	static const group_fn steps[] = {kill_all, wait_empty};
+	bool ok = true;
 
-		if (fd >= 0)
-			(void)kill_all(fd, 0);
+	for (size_t step = 0; step < ELEMENTSOF(steps); step++) {
+		for (size_t i = 0; i < ELEMENTSOF(helpers); i++) {
+			_cleanup_close_ int fd = group_open(groups, helpers[i]);
+
+			ok &= fd < 0 ? fd == -ENOENT : steps[step](fd, end_ns);
+		}
 	}
+	return ok;
 }

@@ -36,5 +36,5 @@ bool groups_kill(struct groups *groups);
  * given back then. Until END_NS (CLOCK_BOOTTIME); false where one still is not. */
 bool groups_wait(struct groups *groups, uint64_t end_ns);
 
-/* Agent and watchdog, last of all. */
-void groups_kill_spared(struct groups *groups);
+/* Agent and watchdog, last of all; waits for them as groups_wait() does. */
+bool groups_kill_spared(struct groups *groups, uint64_t end_ns);

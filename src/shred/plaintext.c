@@ -203,11 +203,14 @@ void plaintext_print(struct plaintext *plaintext, char *text, size_t size)
 
 static void kill_spared(void *argument)
 {
-	groups_kill_spared(argument);
+	(void)groups_kill_spared(argument,
+				 clock_boottime_ns() + PLAINTEXT_FINISH_MS * NSEC_PER_MSEC);
 }
 
 void plaintext_finish(struct plaintext *plaintext)
 {
-	(void)worker_give(&plaintext->work[PLAINTEXT_PROCESSES].worker, kill_spared,
-			  &plaintext->groups);
+	struct worker *worker = &plaintext->work[PLAINTEXT_PROCESSES].worker;
+
+	if (worker_give(worker, kill_spared, &plaintext->groups))
+		(void)worker_wait(worker, PLAINTEXT_FINISH_MS);
 }

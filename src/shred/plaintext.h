@@ -58,5 +58,8 @@ bool plaintext_is_gone(struct plaintext *plaintext);
  * done all of its work, or not in its time. */
 void plaintext_print(struct plaintext *plaintext, char *text, size_t size);
 
-/* Agent and watchdog, whom the receipt needed; asks for it and does not wait. */
+/* Ends agent and watchdog, whom the receipt needed, and waits for it, PLAINTEXT_FINISH_MS at most: what
+ * their sockets still send is sent then. Linux 6.1's virtio_net never returns from sending a packet
+ * once a power-off has shut its device down, and the power-off stands still with it. */
+#define PLAINTEXT_FINISH_MS 200
 void plaintext_finish(struct plaintext *plaintext);

@@ -131,7 +131,10 @@ static void nothing_new_anywhere(void **state)
 static void helpers_last(void **state)
 {
 	assert_true(groups_kill(&groups));
-	groups_kill_spared(&groups);
+	make_group(*state, "system.slice/emberlock-watchdog.service", true);
+	assert_false(groups_kill_spared(&groups, 0));
+	make_group(*state, "system.slice/emberlock-watchdog.service", false);
+	assert_true(groups_kill_spared(&groups, 0));
 	assert_true(is_killed(state, "system.slice/emberlock-agent.service"));
 	assert_true(is_killed(state, "system.slice/emberlock-watchdog.service"));
 	assert_false(is_killed(state, OWN));
@@ -193,7 +196,7 @@ static void without_groups_nothing_is_killed(void **state)
 
 	assert_false(groups_kill(&none));
 	assert_false(groups_wait(&none, 0));
-	groups_kill_spared(&none);
+	assert_false(groups_kill_spared(&none, 0));
 	assert_false(is_killed(state, "user.slice"));
 }
 
