@@ -555,26 +555,28 @@ def google_kms(world, request, path):
     name, _, verb = path.removeprefix("/v1/").partition(":")
     base, _, number = name.partition("/cryptoKeyVersions/")
     number = number or list(world.google_secrets)[-1]
-    version = GOOGLE_KEY + "/cryptoKeyVersions/" + number
-    if base != GOOGLE_KEY or number not in world.google_secrets:
+    version = base + "/cryptoKeyVersions/" + number
+    # Others of the ring, named k-*: in all things like the first, but what one wraps no other unwraps.
+    if not re.fullmatch(re.escape(GOOGLE_KEY) + "(-[a-z]+)?", base) or number not in world.google_secrets:
         raise google_error(404, "NOT_FOUND", f"CryptoKey {name} not found.")
     if verb != "decrypt":
         google_usable(world, verb or "get", number)
     if not verb:
         state = {"name": version, "state": google_state(world, number), "protectionLevel": "SOFTWARE",
                  "algorithm": "GOOGLE_SYMMETRIC_ENCRYPTION"}
-        return state if name == version else {"name": GOOGLE_KEY, "primary": state, "purpose": "ENCRYPT_DECRYPT"}
+        return state if name == version else {"name": base, "primary": state, "purpose": "ENCRYPT_DECRYPT"}
     fields = json.loads(request.body)
     aad, aad_checked = google_checked(fields, "additionalAuthenticatedData")
+    bound = base.encode() + aad
     if verb == "encrypt":
         plain, checked = google_checked(fields, "plaintext")
-        cipher = seal(world.google_secrets[number], plain, aad)
+        cipher = seal(world.google_secrets[number], plain, bound)
         reply = {"name": version, "ciphertext": b64(cipher), "ciphertextCrc32c": str(crc32c(cipher)),
                  "verifiedPlaintextCrc32c": checked, "verifiedAdditionalAuthenticatedDataCrc32c": aad_checked,
                  "protectionLevel": "SOFTWARE"}
     elif verb == "decrypt":
         cipher, _ = google_checked(fields, "ciphertext")
-        opened, plain = google_opened(world, cipher, aad)
+        opened, plain = google_opened(world, cipher, bound)
         google_usable(world, "decrypt", opened or number)
         if plain is None:
             raise google_error(400, "INVALID_ARGUMENT", "Decryption failed: verify that 'name' refers to the correct "

@@ -53,15 +53,17 @@ static int reset(void **state)
 	return 0;
 }
 
-/* Key configuration and workspace of one name. */
+/* Key configuration and workspace of one name; a CMK of its own, where the name is not the cloud's. */
 static void make_cloud_workspace(const struct cloud *cloud, const char *name)
 {
+	bool first = strcmp(name, cloud->name) == 0;
 	char body[1024];
 
 	snprintf(body, sizeof(body),
-		 "{\"name\":\"%s\",\"provider\":\"%s\",\"key_id\":\"%s\","
+		 "{\"name\":\"%s\",\"provider\":\"%s\",\"key_id\":\"%s%s%s\","
 		 "\"credentials\":\"%s\"" SETTINGS "}",
-		 name, cloud->name, cloud->key_id, cloud->credentials);
+		 name, cloud->name, cloud->key_id, first ? "" : "-", first ? "" : name,
+		 cloud->credentials);
 	key_admin("POST", "/v1/keys", body, 204);
 	make_workspace(name, name);
 }
