@@ -137,6 +137,12 @@ static int key_show(const struct admin_call *call)
 		{"confirm boot", "confirm_boot", ADMIN_COLUMN_TEXT},
 		{"last evidence", "last_evidence", ADMIN_COLUMN_TIME},
 		{"revoked at", "revoked_at", ADMIN_COLUMN_TIME},
+		{"calls, probes", "calls_probe", ADMIN_COLUMN_NUMBER},
+		{"calls, boots", "calls_admission", ADMIN_COLUMN_NUMBER},
+		{"calls, KEKs", "calls_kek", ADMIN_COLUMN_NUMBER},
+		{"calls, others", "calls_administration", ADMIN_COLUMN_NUMBER},
+		{"VM seconds", "vm_seconds", ADMIN_COLUMN_NUMBER},
+		{"calls/VM-hour", "calls_per_vm_hour", ADMIN_COLUMN_TEXT},
 	};
 	_cleanup_(free_json) json_t *answer = NULL;
 	char path[256];

@@ -9,6 +9,7 @@
 #include "manager/admin_routes.h"
 #include "manager/manager.h"
 #include "manager/store.h"
+#include "manager/tally.h"
 
 static const char *expiry_name(enum expiry expiry)
 {
@@ -17,12 +18,15 @@ static const char *expiry_name(enum expiry expiry)
 
 static json_t *key_json(struct manager *manager, const struct store_key *key)
 {
+	struct tally_of_key tally = tally_get(manager->tally, key->id);
 	struct key_health health;
+	char per_hour[32];
 
+	snprintf(per_hour, sizeof(per_hour), "%.2f", tally_calls_per_vm_hour(&tally));
 	operation_key_health(manager, key, &health);
 	return json_pack(
 		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:s, "
-		"s:s, s:s, s:s, s:I, s:I}",
+		"s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}",
 		"name", key->name, "provider", key->kms.provider, "key_id", key->kms.key_id,
 		"directory", key->kms.directory, "credentials", key->kms.credentials, "role_arn",
 		key->kms.role_arn, "external_id", key->kms.external_id, "tenant_id",
@@ -33,7 +37,13 @@ static json_t *key_json(struct manager *manager, const struct store_key *key)
 		key->confirm_boot, "state", health.state, "class", health.class, "follow",
 		health.follow, "code", health.code, "last_evidence",
 		(json_int_t)health.last_evidence_s, "revoked_at",
-		(json_int_t)(key->revoked_ms / 1000));
+		(json_int_t)(key->revoked_ms / 1000), "calls_probe",
+		(json_int_t)tally.calls[KMS_FOR_PROBE], "calls_admission",
+		(json_int_t)tally.calls[KMS_FOR_ADMISSION], "calls_kek",
+		(json_int_t)tally.calls[KMS_FOR_KEK], "calls_administration",
+		(json_int_t)tally.calls[KMS_FOR_ADMINISTRATION], "vm_seconds",
+		(json_int_t)(tally.vm_ms / 1000), "calls_per_vm_hour",
+		tally.vm_ms > 0 ? per_hour : "");
 }
 
 struct key_walk {
@@ -177,8 +187,10 @@ void admin_keys_delete(struct http_request *request)
 		admin_reply_message(request, r, message);
 	else if (r < 0)
 		admin_reply_refused(request, r, "key", name);
-	else
+	else {
+		tally_forget(request->manager->tally, request->about.key);
 		http_reply_empty(request, 204);
+	}
 }
 
 void admin_keys_clear(struct http_request *request)

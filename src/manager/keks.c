@@ -356,9 +356,14 @@ static int fetch_start(struct keks *keks, const struct kek_ask *ask, struct fetc
 
 	if (!fetch)
 		return -ENOMEM;
-	fetch->job = (struct kms_job){.run = run_fetch, .done = fetch_done, .free = fetch_free};
+	fetch->job = (struct kms_job){.run = run_fetch,
+				      .done = fetch_done,
+				      .free = fetch_free,
+				      .purpose = KMS_FOR_KEK,
+				      .key = ask->key->id};
 	fetch->keks = keks;
 	fetch->key = *ask->key;
+	fetch->key.kms.calls = &fetch->job.calls;
 	fetch->workspace = *ask->workspace;
 	fetch->wrapped = *ask->wrapped;
 	fetch->make = bytes_are_zero(ask->wrapped->id, KEK_ID_SIZE);

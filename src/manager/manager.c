@@ -27,6 +27,7 @@
 #include "manager/routes_storage.h"
 #include "manager/routes_vm.h"
 #include "manager/signing.h"
+#include "manager/tally.h"
 #include "manager/tls.h"
 
 #define KMS_WORKERS 8
@@ -143,7 +144,9 @@ static int add_parts(struct manager *manager, const struct manager_options *opti
 			 &manager->kms);
 	if (r < 0)
 		return r;
-	r = leases_new(manager, &manager->leases);
+	r = tally_new(manager, &manager->tally);
+	if (r == 0)
+		r = leases_new(manager, &manager->leases);
 	if (r == 0)
 		r = prober_new(manager, &manager->prober);
 	if (r == 0)
@@ -244,6 +247,7 @@ struct manager *manager_free(struct manager *manager)
 		http_server_free(manager->servers[i]);
 	kms_pool_free(manager->kms);
 	rotation_free(manager->rotation);
+	tally_free(manager->tally);
 	deks_free(manager->deks);
 	keks_free(manager->keks);
 	prober_free(manager->prober);

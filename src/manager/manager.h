@@ -28,6 +28,7 @@ struct keks;
 struct deks;
 struct signing;
 struct metrics;
+struct tally;
 
 enum manager_listener { LISTENER_VM, LISTENER_ADMIN, LISTENER_STORAGE, LISTENER__MAX };
 
@@ -53,6 +54,7 @@ struct manager {
 	struct rotation *rotation;
 	struct deks *deks;
 	struct metrics *metrics;
+	struct tally *tally;
 	struct audit_log *audit;
 	struct http_server *servers[LISTENER__MAX]; /* NULL: not asked for */
 	sd_event_source *turn;			    /* commits, then lets the replies go */

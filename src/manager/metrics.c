@@ -29,6 +29,13 @@ static const struct {
 	[METRIC_PROBES] = {"probes", "Health probes answered."},
 	[METRIC_PROBES_FAILED] = {"probes_failed", "Health probes without success."},
 	[METRIC_REVOCATIONS] = {"revocations", "Key configurations found revoked."},
+	[METRIC_KMS_CALLS + KMS_FOR_PROBE] = {"kms_calls_probe", "Requests to KMSes by probes."},
+	[METRIC_KMS_CALLS +
+		KMS_FOR_ADMISSION] = {"kms_calls_admission", "Requests to KMSes for admissions."},
+	[METRIC_KMS_CALLS + KMS_FOR_KEK] = {"kms_calls_kek", "Requests to KMSes for KEKs of DEKs."},
+	[METRIC_KMS_CALLS + KMS_FOR_ADMINISTRATION] = {"kms_calls_administration",
+						       "Requests to KMSes by administrators."},
+	[METRIC_VM_SECONDS] = {"vm_seconds", "Time of VMs under watched keys, in seconds."},
 	[METRIC_KEKS_ASKED] = {"keks_asked", "KEKs that a KMS was asked to wrap or unwrap."},
 	[METRIC_KEKS_REWRAPPED] = {"keks_rewrapped", "KEKs that a rotation wrapped anew."},
 	[METRIC_DEKS_GENERATED] = {"deks_generated", "DEKs made for storage nodes."},

@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "manager/kms/kms.h"
+
 struct manager;
 
 enum metric {
@@ -22,6 +24,9 @@ enum metric {
 	METRIC_PROBES,
 	METRIC_PROBES_FAILED,
 	METRIC_REVOCATIONS,
+	METRIC_KMS_CALLS, /* the first of KMS_PURPOSE__MAX, in that order */
+	METRIC_KMS_CALLS_LAST = METRIC_KMS_CALLS + KMS_PURPOSE__MAX - 1,
+	METRIC_VM_SECONDS,
 	METRIC_KEKS_ASKED, /* of a KMS: unwrapped or made, or not */
 	METRIC_KEKS_REWRAPPED,
 	METRIC_DEKS_GENERATED,

@@ -85,11 +85,16 @@ static struct operation *operation_new(struct manager *manager, const struct sto
 
 	if (!operation)
 		return NULL;
-	operation->job = (struct kms_job){.run = run, .done = done, .free = operation_free};
+	operation->job = (struct kms_job){.run = run,
+					  .done = done,
+					  .free = operation_free,
+					  .purpose = KMS_FOR_ADMINISTRATION,
+					  .key = key->id};
 	operation->manager = manager;
 	operation->done = callback;
 	operation->userdata = userdata;
 	operation->key = *key;
+	operation->key.kms.calls = &operation->job.calls;
 	return operation;
 }
 
@@ -147,6 +152,7 @@ static void run_create(struct kms_job *base)
 static void create_done(struct kms_job *base)
 {
 	struct operation *operation = (struct operation *)base;
+	int r;
 
 	if (!kms_agreed(operation))
 		return;
@@ -154,8 +160,10 @@ static void create_done(struct kms_job *base)
 	memcpy(operation->key.kms.proven_by, operation->outcome.by,
 	       sizeof(operation->key.kms.proven_by));
 	operation->key.created_ms = leases_time().real_ms;
-	finish_stored(operation, store_key_insert(operation->manager->store, &operation->key),
-		      "key", operation->key.name);
+	r = store_key_insert(operation->manager->store, &operation->key);
+	if (r == 0)
+		operation->job.key = operation->key.id; /* the calls are its own */
+	finish_stored(operation, r, "key", operation->key.name);
 }
 
 int operation_key_create(struct manager *manager, const struct store_key *key, operation_done done,
@@ -419,6 +427,7 @@ static int set_old(struct operation *operation, const struct store_workspace *wo
 	if (old.revoked_ms > 0)
 		return -EKEYREJECTED;
 	operation->old_key = old.kms;
+	operation->old_key.calls = &operation->job.calls;
 	memcpy(operation->old_kek.blob, workspace->kek, workspace->kek_size);
 	operation->old_kek.size = workspace->kek_size;
 	memcpy(operation->old_kek.check, workspace->kek_check, HASH_SIZE);

@@ -93,9 +93,14 @@ int pairing_start(struct manager *manager, const struct store_boot *boot,
 	job = calloc(1, sizeof(*job));
 	if (!job)
 		return -ENOMEM;
-	job->job = (struct kms_job){.run = run_pair, .done = pair_done, .free = pair_free};
+	job->job = (struct kms_job){.run = run_pair,
+				    .done = pair_done,
+				    .free = pair_free,
+				    .purpose = KMS_FOR_ADMISSION,
+				    .key = key->id};
 	job->manager = manager;
 	job->kms = key->kms;
+	job->kms.calls = &job->job.calls;
 	memcpy(job->admission, boot->admission, HASH_SIZE);
 	memcpy(job->workspace_name, workspace->name, sizeof(job->workspace_name));
 	memcpy(job->vm_name, boot->vm_name, sizeof(job->vm_name));

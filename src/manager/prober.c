@@ -19,6 +19,7 @@
 #include "manager/envelope.h"
 #include "manager/leases.h"
 #include "manager/metrics.h"
+#include "manager/tally.h"
 
 #define CONFIRM_MS   2000 /* between two refusals of access */
 #define UNHEALTHY_MS 1000 /* the least interval while the last answer was no success */
@@ -35,6 +36,8 @@ struct probe {
 	uint64_t refused_ms; /* CLOCK_BOOTTIME of the first refusal by access in a row; 0 none */
 	struct kms_outcome last; /* the last answer's */
 	bool answered;		 /* there was one */
+	unsigned n_vms;		 /* current boots when that was last looked at: */
+	uint64_t n_vms_ms;	 /* CLOCK_BOOTTIME */
 };
 
 struct prober {
@@ -266,10 +269,15 @@ static int submit(struct probe *probe, const struct store_workspace *workspace,
 
 	if (!job)
 		return -ENOMEM;
-	job->job = (struct kms_job){
-		.run = run_probe, .done = probe_done, .free = free_job, .reserved = true};
+	job->job = (struct kms_job){.run = run_probe,
+				    .done = probe_done,
+				    .free = free_job,
+				    .reserved = true,
+				    .purpose = KMS_FOR_PROBE,
+				    .key = key->id};
 	job->prober = probe->prober;
 	job->kms = key->kms;
+	job->kms.calls = &job->job.calls;
 	memcpy(job->workspace_name, workspace->name, sizeof(job->workspace_name));
 	memcpy(job->kek.blob, workspace->kek, workspace->kek_size);
 	job->kek.size = workspace->kek_size;
@@ -285,11 +293,24 @@ static int submit(struct probe *probe, const struct store_workspace *workspace,
 	return 0;
 }
 
+/* N_VMS are current now; what ran since that was last said is the old key's. */
+static void count_vms(struct probe *probe, unsigned n_vms)
+{
+	uint64_t now = now_ms();
+
+	if (probe->n_vms > 0)
+		tally_vm_time(probe->prober->manager->tally, probe->key,
+			      probe->n_vms * (now - probe->n_vms_ms));
+	probe->n_vms = n_vms;
+	probe->n_vms_ms = now;
+}
+
 /* Evidence under one key says nothing about another. */
 static void set_key(struct probe *probe, int64_t key)
 {
 	if (probe->key == key)
 		return;
+	count_vms(probe, probe->n_vms);
 	probe->key = key;
 	probe->evidence_ms = probe->evidence_real_ms = probe->refused_ms = 0;
 	probe->answered = false;
@@ -297,13 +318,13 @@ static void set_key(struct probe *probe, int64_t key)
 }
 
 /* Whether somebody may hold keys that depend on the workspace's CMK, or waits for them. */
-static bool is_current(const struct probe *probe)
+static bool is_current(struct probe *probe)
 {
 	const struct manager *manager = probe->prober->manager;
+	int n = store_boots_current(manager->store, probe->workspace, clock_realtime_s() * 1000);
 
-	return deks_current(manager->deks, probe->workspace) ||
-	       store_boots_current(manager->store, probe->workspace, clock_realtime_s() * 1000) !=
-		       0;
+	count_vms(probe, n > 0 ? (unsigned)n : 0);
+	return n != 0 || deks_current(manager->deks, probe->workspace);
 }
 
 static int on_due(sd_event_source *source, uint64_t usec, void *userdata)
@@ -321,7 +342,9 @@ static int on_due(sd_event_source *source, uint64_t usec, void *userdata)
 	set_key(probe, key.id);
 	/* Asleep until prober_watch(): a revocation is sticky, and who has no boot or DEK needs no
 	 * probe. */
-	if (key.revoked_ms > 0 || (!probe->wanted && !is_current(probe)))
+	if (key.revoked_ms > 0)
+		count_vms(probe, 0);
+	if (key.revoked_ms > 0 || (!is_current(probe) && !probe->wanted))
 		return 0;
 	probe->wanted = false;
 	if (submit(probe, &workspace, &key) < 0)

@@ -128,6 +128,8 @@ static void send(struct kms_call *call, const struct kms_dialect *dialect, enum 
 
 	dialect->authorise(call);
 	kms_http_perform(&call->http);
+	if (call->key->calls)
+		*call->key->calls += call->http.tries;
 	reply = reply_of(&call->http, op);
 	reply.described = call->described;
 	dialect->classify(&reply, ret);

@@ -237,6 +237,7 @@ static void try_once(CURL *curl, struct kms_http *http)
 {
 	CURLcode code;
 
+	http->tries++;
 	http->error = 0;
 	http->status = 0;
 	http->date_s = 0;
@@ -317,6 +318,7 @@ void kms_http_perform(struct kms_http *http)
 	int r = curl ? 0 : -ENOMEM;
 
 	http->error = -ENOMEM;
+	http->tries = 0;
 	for (size_t i = 0; r == 0 && i < KMS_HTTP_HEADERS_MAX && http->headers[i]; i++)
 		r = add_header(&headers, http->headers[i]);
 	if (r == 0)

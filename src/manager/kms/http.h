@@ -29,7 +29,8 @@ struct kms_http {
 	bool metadata;	     /* a link-local service: plain HTTP, no proxy, short times */
 	bool retry_missing;  /* 404 and 410 pass (Azure's metadata service) */
 	/* The answer. */
-	int error; /* negative errno where none came: -EHOSTUNREACH name, -ECONNREFUSED,
+	unsigned tries; /* requests that were sent, or that found nobody */
+	int error;	/* negative errno where none came: -EHOSTUNREACH name, -ECONNREFUSED,
 		      -ETIMEDOUT, -EKEYREJECTED certificate, -EMSGSIZE, -EPROTO */
 	long status;
 	int64_t date_s; /* Date: in seconds since 1970; 0 none */

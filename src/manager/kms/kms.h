@@ -64,6 +64,7 @@ struct kms_key {
 	char credentials_dir[256]; /* the manager's; not stored */
 	bool proven;		   /* key, identity and endpoint once answered with success: */
 	uint8_t proven_by[32];	   /* kms_outcome.by of that success */
+	unsigned *calls;	   /* requests to the KMS are added here; NULL; not stored */
 };
 
 /* What a KMS, or an identity provider before it, was asked. */
@@ -147,6 +148,15 @@ void kms_version(const struct kms_key *key, const uint8_t *blob, size_t n,
 /* --- the pool --- */
 struct kms_pool;
 
+/* Why a KMS is asked. */
+enum kms_purpose {
+	KMS_FOR_PROBE,
+	KMS_FOR_ADMISSION,
+	KMS_FOR_KEK, /* of DEKs */
+	KMS_FOR_ADMINISTRATION,
+	KMS_PURPOSE__MAX
+};
+
 /* A piece of work: RUN in a worker, then DONE in the loop (always, also at the pool's end, unless
  * kms_pool_free() runs first: then only FREE). The struct is embedded in the caller's; FREE
  * releases it after DONE. */
@@ -156,11 +166,19 @@ struct kms_job {
 	void (*free)(struct kms_job *job);
 	bool reserved; /* a probe: taken before all others, and by a worker that takes only such */
 	struct kms_job *next;
+	/* Whom the calls are counted for: the row id of the key configuration, 0 none. RUN counts the
+	 * requests by pointing kms_key.calls here. */
+	enum kms_purpose purpose;
+	int64_t key;
+	unsigned calls;
 };
 
 /* Starts N_WORKERS threads (at least 2: the first takes reserved jobs only). Results arrive through
  * an eventfd on EVENT. */
 int kms_pool_new(sd_event *event, unsigned n_workers, struct kms_pool **ret_pool);
+/* COUNT is told of each job in the loop, after its DONE. */
+void kms_pool_set_count(struct kms_pool *pool,
+			void (*count)(const struct kms_job *job, void *userdata), void *userdata);
 /* Waits for the workers; returns NULL. */
 struct kms_pool *kms_pool_free(struct kms_pool *pool);
 /* -EAGAIN where more than 1,024 jobs that are not reserved wait: the caller answers 503. */

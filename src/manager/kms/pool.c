@@ -34,6 +34,8 @@ struct kms_pool {
 	struct job_queue probes, others, finished;
 	struct worker workers[WORKERS_MAX];
 	unsigned n_workers;
+	void (*count)(const struct kms_job *job, void *userdata);
+	void *userdata;
 };
 
 static void queue_init(struct job_queue *queue)
@@ -118,6 +120,8 @@ static int on_finished(sd_event_source *source, int fd, uint32_t revents, void *
 		if (!job)
 			return 0;
 		job->done(job);
+		if (pool->count)
+			pool->count(job, pool->userdata);
 		job->free(job);
 	}
 }
@@ -180,6 +184,13 @@ int kms_pool_new(sd_event *event, unsigned n_workers, struct kms_pool **ret_pool
 		return r;
 	*ret_pool = TAKE_PTR(pool);
 	return 0;
+}
+
+void kms_pool_set_count(struct kms_pool *pool,
+			void (*count)(const struct kms_job *job, void *userdata), void *userdata)
+{
+	pool->count = count;
+	pool->userdata = userdata;
 }
 
 struct kms_pool *kms_pool_free(struct kms_pool *pool)

@@ -111,6 +111,8 @@ static void load(const struct kms_key *key, struct keyfile *keyfile, struct kms_
 {
 	int r = keyfile_read(key->directory, key->key_id, keyfile);
 
+	if (key->calls)
+		(*key->calls)++;
 	if (r < 0) {
 		classify_error(key, r, ret);
 		return;
