@@ -143,6 +143,8 @@ static int key_show(const struct admin_call *call)
 		{"calls, others", "calls_administration", ADMIN_COLUMN_NUMBER},
 		{"VM seconds", "vm_seconds", ADMIN_COLUMN_NUMBER},
 		{"calls/VM-hour", "calls_per_vm_hour", ADMIN_COLUMN_TEXT},
+		{"events", "events", ADMIN_COLUMN_NUMBER},
+		{"last event", "last_event", ADMIN_COLUMN_TIME},
 	};
 	_cleanup_(free_json) json_t *answer = NULL;
 	char path[256];

@@ -26,7 +26,7 @@ static json_t *key_json(struct manager *manager, const struct store_key *key)
 	operation_key_health(manager, key, &health);
 	return json_pack(
 		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:s, "
-		"s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}",
+		"s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:I, s:I}",
 		"name", key->name, "provider", key->kms.provider, "key_id", key->kms.key_id,
 		"directory", key->kms.directory, "credentials", key->kms.credentials, "role_arn",
 		key->kms.role_arn, "external_id", key->kms.external_id, "tenant_id",
@@ -43,7 +43,8 @@ static json_t *key_json(struct manager *manager, const struct store_key *key)
 		(json_int_t)tally.calls[KMS_FOR_KEK], "calls_administration",
 		(json_int_t)tally.calls[KMS_FOR_ADMINISTRATION], "vm_seconds",
 		(json_int_t)(tally.vm_ms / 1000), "calls_per_vm_hour",
-		tally.vm_ms > 0 ? per_hour : "");
+		tally.vm_ms > 0 ? per_hour : "", "events", (json_int_t)tally.events, "last_event",
+		(json_int_t)tally.last_event_s);
 }
 
 struct key_walk {

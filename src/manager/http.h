@@ -24,6 +24,7 @@ enum http_role {
 	ROLE_KEY_ADMINISTRATOR = 1 << 1, /* OU=key-administrator on the second one */
 	ROLE_OPERATOR = 1 << 2,		 /* OU=operator on the second one */
 	ROLE_STORAGE_NODE = 1 << 3, /* anybody on the third one: whose .client_key is, is asked */
+	ROLE_EVENT_SENDER = 1 << 4, /* anybody on the fourth one: each message proves itself */
 };
 #define ROLE_ANY_ADMIN (ROLE_KEY_ADMINISTRATOR | ROLE_OPERATOR)
 
@@ -43,7 +44,9 @@ struct http_request {
 	const char *query; /* what follows '?', inside path's buffer; "" where there is none */
 	char parameters[HTTP_PARAMETERS_MAX]
 		       [HTTP_PARAMETER_SIZE]; /* the {} of the pattern, in order */
-	const uint8_t *body;		      /* whole; NULL where there is none */
+	/* Fourth listener: what proves a message; NULL none. */
+	char *authorization, *event_key;
+	const uint8_t *body; /* whole; NULL where there is none */
 	size_t body_size;
 
 	/* For a request that is answered later: called once when the peer is gone before the

@@ -26,6 +26,13 @@ struct http_request *http_request_ref(struct http_request *request)
 	return request;
 }
 
+static void free_secret(char *text)
+{
+	if (text)
+		bytes_wipe(text, strlen(text));
+	free(text);
+}
+
 struct http_request *http_request_unref(struct http_request *request)
 {
 	struct http_stream *stream = http_stream_of(request);
@@ -36,6 +43,8 @@ struct http_request *http_request_unref(struct http_request *request)
 	if (stream->buffer)
 		bytes_wipe(stream->buffer, request->body_size);
 	free(stream->buffer);
+	free_secret(request->authorization);
+	free_secret(request->event_key);
 	http_reply_free(stream->reply);
 	json_decref(request->details);
 	free(stream);
@@ -90,6 +99,13 @@ static void set_path(struct http_stream *stream, const uint8_t *value, size_t n)
 	}
 }
 
+static int set_secret(char **text, const uint8_t *value, size_t n)
+{
+	free_secret(*text);
+	*text = memchr(value, 0, n) ? NULL : strndup((const char *)value, n);
+	return *text ? 0 : -ENOMEM;
+}
+
 int http_stream_set_header(struct http_stream *stream, const uint8_t *name, size_t name_len,
 			   const uint8_t *value, size_t value_len)
 {
@@ -100,6 +116,12 @@ int http_stream_set_header(struct http_stream *stream, const uint8_t *name, size
 		set_method(stream, value, value_len);
 	else if (same(name, name_len, ":path"))
 		set_path(stream, value, value_len);
+	else if (stream->request.role != ROLE_EVENT_SENDER)
+		return 0;
+	else if (same(name, name_len, "authorization"))
+		return set_secret(&stream->request.authorization, value, value_len);
+	else if (same(name, name_len, "x-emberlock-key"))
+		return set_secret(&stream->request.event_key, value, value_len);
 	return 0;
 }
 

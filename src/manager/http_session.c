@@ -78,8 +78,8 @@ static int set_peer(struct http_session *session)
 	enum tls_clients clients = session->server->options.clients;
 	X509 *certificate;
 
-	if (clients == TLS_CLIENTS_NONE) {
-		session->role = ROLE_VM;
+	if (clients == TLS_CLIENTS_NONE || clients == TLS_CLIENTS_SENDERS) {
+		session->role = clients == TLS_CLIENTS_NONE ? ROLE_VM : ROLE_EVENT_SENDER;
 		return 0;
 	}
 	certificate = SSL_get0_peer_certificate(session->tls);

@@ -28,6 +28,7 @@ static const char *arg_state = "/var/lib/emberlock";
 static const char *arg_listen = "127.0.0.1:8443";
 static const char *arg_admin_listen = "127.0.0.1:8444";
 static const char *arg_storage_listen;
+static const char *arg_events_listen;
 static const char *arg_advertise, *arg_storage_advertise;
 static const char *arg_sans[SANS_MAX];
 static size_t arg_n_sans;
@@ -40,6 +41,7 @@ static int help(void)
 	       "  --listen ADDRESS:PORT       for VMs (default %s)\n"
 	       "  --admin-listen ADDRESS:PORT for the admin API (default %s)\n"
 	       "  --storage-listen ADDRESS:PORT for storage nodes (default: not served)\n"
+	       "  --events-listen ADDRESS:PORT for events of clouds (default: not served)\n"
 	       "  --advertise URL             what VMs are told (default https:// and --listen)\n"
 	       "  --storage-advertise URL     what storage nodes are told (default https:// and\n"
 	       "                              --storage-listen)\n"
@@ -62,6 +64,7 @@ static int parse_arguments(int argc, char **argv)
 		OPTION_LISTEN,
 		OPTION_ADMIN,
 		OPTION_STORAGE,
+		OPTION_EVENTS,
 		OPTION_URL,
 		OPTION_STORAGE_URL,
 		OPTION_SAN,
@@ -72,6 +75,7 @@ static int parse_arguments(int argc, char **argv)
 		{"listen", required_argument, NULL, OPTION_LISTEN},
 		{"admin-listen", required_argument, NULL, OPTION_ADMIN},
 		{"storage-listen", required_argument, NULL, OPTION_STORAGE},
+		{"events-listen", required_argument, NULL, OPTION_EVENTS},
 		{"advertise", required_argument, NULL, OPTION_URL},
 		{"storage-advertise", required_argument, NULL, OPTION_STORAGE_URL},
 		{"san", required_argument, NULL, OPTION_SAN},
@@ -99,6 +103,9 @@ static int parse_arguments(int argc, char **argv)
 			break;
 		case OPTION_STORAGE:
 			arg_storage_listen = optarg;
+			break;
+		case OPTION_EVENTS:
+			arg_events_listen = optarg;
 			break;
 		case OPTION_URL:
 			arg_advertise = optarg;
@@ -242,14 +249,16 @@ static void cleanup_manager(struct manager **manager)
 
 static void say_ready(const struct manager *manager)
 {
-	char vm[64], admin[64], storage[64];
+	char vm[64], admin[64], storage[64], events[64];
 
 	manager_address(manager, LISTENER_VM, vm);
 	manager_address(manager, LISTENER_ADMIN, admin);
 	manager_address(manager, LISTENER_STORAGE, storage);
-	printf("ready: VMs on https://%s, administration on https://%s, %s%s%sstate in %s\n", vm,
-	       admin, *storage ? "storage nodes on https://" : "", storage, *storage ? ", " : "",
-	       arg_state);
+	manager_address(manager, LISTENER_EVENTS, events);
+	printf("ready: VMs on https://%s, administration on https://%s, %s%s%s%s%s%sstate in %s\n",
+	       vm, admin, *storage ? "storage nodes on https://" : "", storage,
+	       *storage ? ", " : "", *events ? "events on https://" : "", events,
+	       *events ? ", " : "", arg_state);
 	fflush(stdout);
 	sd_notifyf(0, "READY=1\nSTATUS=VMs on %s, administration on %s", vm, admin);
 }
@@ -263,6 +272,7 @@ static int run(void)
 		.listen = arg_listen,
 		.admin_listen = arg_admin_listen,
 		.storage_listen = arg_storage_listen,
+		.events_listen = arg_events_listen,
 		.admin_routes = admin_routes,
 		.n_admin_routes = admin_routes_n,
 	};

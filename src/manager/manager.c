@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "manager/audit.h"
 #include "manager/deks.h"
+#include "manager/events/events.h"
 #include "manager/http_server.h"
 #include "manager/leases.h"
 #include "manager/metrics.h"
@@ -105,6 +106,9 @@ static int open_state(struct manager *manager, const struct manager_options *opt
 	snprintf(path, sizeof(path), "%s/credentials", manager->state);
 	if (mkdir(path, 0700) < 0 && errno != EEXIST)
 		return log_errno(-errno, "%s", path);
+	snprintf(path, sizeof(path), "%s/events", manager->state);
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return log_errno(-errno, "%s", path);
 	snprintf(path, sizeof(path), "%s/manager.db", manager->state);
 	r = store_open(path, &manager->store);
 	if (r < 0)
@@ -155,20 +159,23 @@ static int add_parts(struct manager *manager, const struct manager_options *opti
 		r = keks_new(manager, &manager->keks);
 	if (r == 0)
 		r = rotation_new(manager, &manager->rotation);
-	return r < 0 ? r : deks_new(manager, &manager->deks);
+	if (r == 0)
+		r = deks_new(manager, &manager->deks);
+	return r < 0 ? r : events_new(manager, &manager->events);
 }
 
 /* What the listeners may hold without running out of descriptors, and not more than was asked. */
-static unsigned connections_max(unsigned asked)
+static unsigned connections_max(const struct manager_options *options)
 {
+	rlim_t listeners = 2 + (options->storage_listen != NULL) + (options->events_listen != NULL);
+	unsigned asked = options->max_connections;
 	struct rlimit limit;
 	rlim_t share = RLIM_INFINITY;
 
 	if (asked == 0)
 		asked = HTTP_CONNECTIONS_MAX;
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
-		share = limit.rlim_cur > FILES_KEPT ? (limit.rlim_cur - FILES_KEPT) / LISTENER__MAX
-						    : 1;
+		share = limit.rlim_cur > FILES_KEPT ? (limit.rlim_cur - FILES_KEPT) / listeners : 1;
 	return share < asked ? (unsigned)share : asked;
 }
 
@@ -176,6 +183,7 @@ static const enum tls_clients clients_of[LISTENER__MAX] = {
 	[LISTENER_VM] = TLS_CLIENTS_NONE,
 	[LISTENER_ADMIN] = TLS_CLIENTS_ADMIN,
 	[LISTENER_STORAGE] = TLS_CLIENTS_KEY,
+	[LISTENER_EVENTS] = TLS_CLIENTS_SENDERS,
 };
 
 static int add_server(struct manager *manager, const struct manager_options *options,
@@ -190,6 +198,7 @@ static int add_server(struct manager *manager, const struct manager_options *opt
 		[LISTENER_ADMIN] = {options->admin_listen, options->admin_routes,
 				    options->n_admin_routes},
 		[LISTENER_STORAGE] = {options->storage_listen, storage_routes, storage_routes_n},
+		[LISTENER_EVENTS] = {options->events_listen, event_routes, event_routes_n},
 	};
 	struct http_server_options server = {
 		.manager = manager,
@@ -199,7 +208,7 @@ static int add_server(struct manager *manager, const struct manager_options *opt
 		.routes = table[listener].routes,
 		.n_routes = table[listener].n_routes,
 		.admit = listener == LISTENER_STORAGE ? storage_admit : NULL,
-		.max_connections = connections_max(options->max_connections),
+		.max_connections = connections_max(options),
 	};
 	int r;
 
@@ -248,6 +257,7 @@ struct manager *manager_free(struct manager *manager)
 	kms_pool_free(manager->kms);
 	rotation_free(manager->rotation);
 	tally_free(manager->tally);
+	events_free(manager->events);
 	deks_free(manager->deks);
 	keks_free(manager->keks);
 	prober_free(manager->prober);

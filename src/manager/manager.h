@@ -4,6 +4,7 @@
  *	http_server (VM) ──▶ routes_vm ──▶ lease_engine (pure) ──▶ leases ──▶ store ──▶ reply
  *	http_server (admin) ▶ admin_routes ▶ operations below ───▶ store
  *	http_server (storage) ▶ routes_storage ▶ deks ─▶ keks ───▶ store, kms pool
+ *	http_server (events) ─▶ events ─▶ prober
  *	prober ──▶ kms pool ──▶ evidence, revocation ──▶ parked requests answered at once
  */
 #pragma once
@@ -28,15 +29,23 @@ struct keks;
 struct deks;
 struct signing;
 struct metrics;
+struct events;
 struct tally;
 
-enum manager_listener { LISTENER_VM, LISTENER_ADMIN, LISTENER_STORAGE, LISTENER__MAX };
+enum manager_listener {
+	LISTENER_VM,
+	LISTENER_ADMIN,
+	LISTENER_STORAGE,
+	LISTENER_EVENTS,
+	LISTENER__MAX
+};
 
 struct manager_options {
 	const char *state;  /* directory; manager.db, signing.key and the PKI files lie in it */
 	const char *listen; /* "127.0.0.1:8443"; port 0: the kernel chooses */
 	const char *admin_listen;
 	const char *storage_listen; /* NULL: storage nodes are not served */
+	const char *events_listen;  /* NULL: clouds cannot send events */
 	unsigned max_connections;   /* a listener; 0: 16,384 */
 	unsigned kms_workers;	    /* 0: 8 */
 	const struct http_route *admin_routes;
@@ -53,6 +62,7 @@ struct manager {
 	struct keks *keks;
 	struct rotation *rotation;
 	struct deks *deks;
+	struct events *events;
 	struct metrics *metrics;
 	struct tally *tally;
 	struct audit_log *audit;

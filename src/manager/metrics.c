@@ -29,6 +29,10 @@ static const struct {
 	[METRIC_PROBES] = {"probes", "Health probes answered."},
 	[METRIC_PROBES_FAILED] = {"probes_failed", "Health probes without success."},
 	[METRIC_REVOCATIONS] = {"revocations", "Key configurations found revoked."},
+	[METRIC_EVENTS] = {"events", "Events of clouds that a probe follows."},
+	[METRIC_EVENTS_IGNORED] = {"events_ignored", "Events of clouds that came again, or late."},
+	[METRIC_EVENTS_REFUSED] = {"events_refused",
+				   "Messages that are no event of a source that is known."},
 	[METRIC_KMS_CALLS + KMS_FOR_PROBE] = {"kms_calls_probe", "Requests to KMSes by probes."},
 	[METRIC_KMS_CALLS +
 		KMS_FOR_ADMISSION] = {"kms_calls_admission", "Requests to KMSes for admissions."},

@@ -17,11 +17,14 @@
 #include "manager/audit.h"
 #include "manager/deks.h"
 #include "manager/envelope.h"
+#include "manager/lease_engine.h"
 #include "manager/leases.h"
 #include "manager/metrics.h"
 #include "manager/tally.h"
 
 #define CONFIRM_MS   2000 /* between two refusals of access */
+#define EVENT_BURST  4	  /* probes of a workspace that events may start at once, */
+#define EVENT_MS     5000 /* and one more every so often */
 #define UNHEALTHY_MS 1000 /* the least interval while the last answer was no success */
 
 struct probe {
@@ -36,8 +39,10 @@ struct probe {
 	uint64_t refused_ms; /* CLOCK_BOOTTIME of the first refusal by access in a row; 0 none */
 	struct kms_outcome last; /* the last answer's */
 	bool answered;		 /* there was one */
-	unsigned n_vms;		 /* current boots when that was last looked at: */
-	uint64_t n_vms_ms;	 /* CLOCK_BOOTTIME */
+	bool hurried; /* an event wants a probe: the timer is set for it, or one is under way */
+	struct engine_bucket events;
+	unsigned n_vms;	   /* current boots when that was last looked at: */
+	uint64_t n_vms_ms; /* CLOCK_BOOTTIME */
 };
 
 struct prober {
@@ -82,6 +87,31 @@ static uint64_t jittered(uint64_t interval_ms)
 	if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
 		random = UINT32_MAX / 2;
 	return interval_ms - interval_ms / 10 + interval_ms / 5 * random / UINT32_MAX;
+}
+
+/* How long until an event may start a probe. */
+static uint64_t event_wait(const struct probe *probe)
+{
+	struct engine_bucket bucket = probe->events;
+	uint64_t wait_ms = 0;
+
+	return engine_bucket_take(&bucket, EVENT_BURST, EVENT_MS, now_ms(), &wait_ms) ? 0 : wait_ms;
+}
+
+/* A probe is due sooner. A confirmation is due soon anyway, and counts only in its time; who sleeps has
+ * nobody to ask for. */
+static void hurry(struct probe *probe)
+{
+	uint64_t at_us = (now_ms() + event_wait(probe)) * 1000, due_us = 0;
+	int enabled = SD_EVENT_OFF;
+
+	sd_event_source_get_enabled(probe->timer, &enabled);
+	sd_event_source_get_time(probe->timer, &due_us);
+	if (enabled == SD_EVENT_OFF || probe->refused_ms > 0)
+		return;
+	probe->hurried = true;
+	if (at_us < due_us)
+		sd_event_source_set_time(probe->timer, at_us);
 }
 
 /* --- the job --- */
@@ -257,6 +287,9 @@ static void probe_done(struct kms_job *base)
 	}
 	judge(probe, &key, &job->answer);
 	arm(probe, next_delay(probe, &key));
+	/* It may have been asked before what the event is about. */
+	if (probe->hurried)
+		hurry(probe);
 }
 
 /* --- asking --- */
@@ -336,6 +369,9 @@ static int on_due(sd_event_source *source, uint64_t usec, void *userdata)
 
 	if (probe->running)
 		return 0;
+	if (probe->hurried)
+		engine_bucket_take(&probe->events, EVENT_BURST, EVENT_MS, now_ms(), NULL);
+	probe->hurried = false;
 	if (store_workspace_get_by_id(store, probe->workspace, &workspace) < 0 ||
 	    workspace.key == 0 || store_key_get_by_id(store, workspace.key, &key) < 0)
 		return 0;
@@ -405,6 +441,18 @@ void prober_rebound(struct prober *prober, int64_t workspace)
 	probe = find(prober, workspace);
 	if (probe && !probe->running)
 		arm(probe, 0);
+}
+
+void prober_event(struct prober *prober, int64_t key)
+{
+	for (struct probe *p = prober->probes; p; p = p->next) {
+		if (p->key != key || p->hurried)
+			continue;
+		if (p->running)
+			p->hurried = true;
+		else
+			hurry(p);
+	}
 }
 
 void prober_observe(struct prober *prober, const struct prober_answer *answer)

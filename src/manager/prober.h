@@ -32,6 +32,10 @@ void prober_want(struct prober *prober, int64_t workspace);
 /* Its key changed: evidence is wanted at once. */
 void prober_rebound(struct prober *prober, int64_t workspace);
 
+/* Something happened to KEY, it is said: probes of its workspaces are due now, each within its budget. Many
+ * events are one probe; where nothing is watched, none. */
+void prober_event(struct prober *prober, int64_t key);
+
 /* An answer that somebody else got; a refusal starts a probe at once. */
 void prober_observe(struct prober *prober, const struct prober_answer *answer);
 

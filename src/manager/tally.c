@@ -94,6 +94,17 @@ void tally_vm_time(struct tally *tally, int64_t key, uint64_t vm_ms)
 	metrics_add(tally->manager, METRIC_VM_SECONDS, tally->vm_ms / 1000 - before_s);
 }
 
+void tally_event(struct tally *tally, int64_t key, uint64_t now_s)
+{
+	struct row *row = find_or_make(tally, key);
+
+	metrics_count(tally->manager, METRIC_EVENTS);
+	if (!row)
+		return;
+	row->counts.events++;
+	row->counts.last_event_s = now_s;
+}
+
 struct tally_of_key tally_get(const struct tally *tally, int64_t key)
 {
 	const struct row *row = find(tally, key);

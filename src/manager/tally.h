@@ -14,6 +14,8 @@ struct tally;
 struct tally_of_key {
 	uint64_t calls[KMS_PURPOSE__MAX]; /* requests, retries too; not to identity providers */
 	uint64_t vm_ms;
+	uint64_t events;       /* that a probe followed */
+	uint64_t last_event_s; /* seconds since 1970; 0 none */
 };
 
 /* From then on each job of MANAGER->kms is counted, for its key and in the metrics. */
@@ -21,6 +23,8 @@ int tally_new(struct manager *manager, struct tally **ret_tally);
 struct tally *tally_free(struct tally *tally);
 /* VMs under KEY (a row id) ran for VM_MS together. */
 void tally_vm_time(struct tally *tally, int64_t key, uint64_t vm_ms);
+/* An event about KEY was good. */
+void tally_event(struct tally *tally, int64_t key, uint64_t now_s);
 /* Zeroes where nothing was counted. */
 struct tally_of_key tally_get(const struct tally *tally, int64_t key);
 /* KEY is deleted: another may get its row id. */

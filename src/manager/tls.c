@@ -83,6 +83,7 @@ static int require(SSL_CTX *context, const char *state_dir, enum tls_clients cli
 {
 	switch (clients) {
 	case TLS_CLIENTS_NONE:
+	case TLS_CLIENTS_SENDERS:
 		return 0;
 	case TLS_CLIENTS_ADMIN:
 		return require_client(context, state_dir);

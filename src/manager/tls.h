@@ -7,9 +7,10 @@
 
 /* What certificate a client must show in the handshake. */
 enum tls_clients {
-	TLS_CLIENTS_NONE,  /* none */
-	TLS_CLIENTS_ADMIN, /* one that admin-ca.pem issued */
-	TLS_CLIENTS_KEY,   /* any whose key it has: the store says whose that key is */
+	TLS_CLIENTS_NONE,    /* none */
+	TLS_CLIENTS_SENDERS, /* none: of events */
+	TLS_CLIENTS_ADMIN,   /* one that admin-ca.pem issued */
+	TLS_CLIENTS_KEY,     /* any whose key it has: the store says whose that key is */
 };
 
 /* From server.pem and server.key in STATE_DIR. 0, or negative errno, logged with the file's name. */

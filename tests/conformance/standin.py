@@ -7,7 +7,7 @@ tokens, policies, key states and checksums as the real ones do. POST /control ch
 official SDKs judge it: conformance.mjs.
 
 usage: standin.py DIRECTORY
-DIRECTORY gets ca.pem, the client files and, last, "ready": the two ports. It ends with its standard
+DIRECTORY gets ca.pem, the client files, the sources of events and, last, "ready": the two ports. It ends with its standard
 input.
 """
 import base64
@@ -19,6 +19,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socketserver
 import ssl
 import subprocess
@@ -27,6 +28,8 @@ import threading
 import time
 import urllib.parse
 import uuid
+
+from senders import Senders
 
 ACCOUNT = "111122223333"
 REGION = "eu-central-1"
@@ -98,6 +101,12 @@ class RSA:
         wanted = b"\0\1" + b"\xff" * (self.size - len(digest) - 3) + b"\0" + digest
         return pow(int.from_bytes(signature, "big"), self.e, self.n) == int.from_bytes(wanted, "big")
 
+    def sign(self, data):
+        prefix = bytes.fromhex("3031300d060960864801650304020105000420")
+        digest = prefix + hashlib.sha256(data).digest()
+        block = b"\0\1" + b"\xff" * (self.size - len(digest) - 3) + b"\0" + digest
+        return pow(int.from_bytes(block, "big"), self.d, self.n).to_bytes(self.size, "big")
+
     @staticmethod
     def mask(seed, size):
         out = b"".join(hashlib.sha256(seed + i.to_bytes(4, "big")).digest() for i in range(size // 32 + 1))
@@ -155,6 +164,8 @@ class World:
         self.vault_keys = {AZURE_VERSION: RSA(os.path.join(directory, "vault.key"))}
         self.account_key = RSA(os.path.join(directory, "account.key"))
         self.application_key = RSA(os.path.join(directory, "application.key"))
+        self.senders = Senders(directory, RSA, openssl)
+        self.tls = None  # where we are
         self.sessions = {}
         self.tokens = {}
         self.counts = {}
@@ -191,7 +202,13 @@ class World:
             if order.get("forget_tokens"):
                 self.tokens.clear()
                 self.sessions.clear()
-            return {"counts": dict(self.counts), "versions": {"azure": list(self.vault_keys), "google": list(self.google_secrets)}}
+            if "publish" in order:  # the key that senders sign with from now on, in place of the other
+                self.senders.published = order["publish"]
+            result = {"counts": dict(self.counts), "confirmed": len(self.senders.confirmed),
+                      "versions": {"azure": list(self.vault_keys), "google": list(self.google_secrets)}}
+            if "event" in order:
+                result["event"] = self.senders.event(order["event"], self.tls)
+            return result
 
     def rotate(self, cloud):
         """A new version, or new material, that wraps from now on; what was before still unwraps."""
@@ -636,11 +653,25 @@ def place_of(request, path):
         return "azure-metadata"
     if path.startswith("/computeMetadata/"):
         return "google-metadata"
+    if path.startswith("/SimpleNotificationService-") or request.path.startswith("/?Action=ConfirmSubscription&"):
+        return "sns"
+    if path == "/oauth2/v1/certs":
+        return "google-certificates"
     return "aws" if "X-Amz-Target" in request.headers else "sts"
 
 
 def is_wrap(request, path):
     return path.endswith((":encrypt", "/wrapkey")) or request.headers.get("X-Amz-Target", "").endswith(".Encrypt")
+
+
+def sns(world, path, query):
+    if path == "/":
+        world.senders.confirmed.append(query["Token"])
+        return "<ConfirmSubscriptionResponse/>"
+    found = world.senders.certificate(path)
+    if not found:
+        raise Refused(403, "")
+    return found
 
 
 def answer(world, place, request, path, query):
@@ -652,6 +683,8 @@ def answer(world, place, request, path, query):
             "azure-token": lambda: azure_login(world, request, path),
             "azure-metadata": lambda: azure_metadata(world, request, query),
             "google": lambda: google_kms(world, request, path),
+            "sns": lambda: sns(world, path, query),
+            "google-certificates": world.senders.google_keys,
             "google-token": lambda: google_token(world, request),
             "google-metadata": lambda: google_metadata(world, request, path)}[place]()
 
@@ -755,11 +788,11 @@ def credentials(directory, port, metadata_port):
         "google-account": {"provider": "google", "method": "service-account", "service_account_file": "account.json"},
         "google-metadata": {"provider": "google", "method": "metadata", "metadata_endpoint": plain},
     }
-    to = os.path.join(directory, "credentials")
-    os.mkdir(to, 0o700)
+    for name in ("credentials", "events"):
+        os.mkdir(os.path.join(directory, name), 0o700)
 
-    def write(name, text):
-        with open(os.open(os.path.join(to, name), os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
+    def write(name, text, to="credentials"):
+        with open(os.open(os.path.join(directory, to, name), os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as file:
             file.write(text)
 
     for name, fields in files.items():
@@ -771,6 +804,10 @@ def credentials(directory, port, metadata_port):
     for name in ("application.pem", "application.key", "ca.pem"):
         with open(os.path.join(directory, name), encoding="ascii") as file:
             write(name, file.read())
+    shutil.copy(os.path.join(directory, "ca.pem"), os.path.join(directory, "events"))
+    Handler.world.tls = tls
+    for name, fields in Handler.world.senders.sources(tls).items():
+        write(name, json.dumps(fields), "events")
     with open(os.path.join(directory, "account.key"), encoding="ascii") as file:
         write("account.json", json.dumps({"type": "service_account", "client_email": GOOGLE_ACCOUNT,
                                           "private_key_id": "kid-1", "private_key": file.read()}))

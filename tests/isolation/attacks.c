@@ -54,6 +54,8 @@ static unsigned refusals_at(const struct entry *entry, const struct http_route *
 		if (!somebody)
 			return BY_TLS;
 		return entry->open || identity->role & ROLE_STORAGE_NODE ? 0 : NO_NODE;
+	case LISTENER_EVENTS:
+		return entry->open ? 0 : FORBIDDEN;
 	default:
 		return entry->open ? 0 : UNSIGNED;
 	}
@@ -161,7 +163,7 @@ static void routes_of_other_listeners(void **state)
 				.body = route->body_max > 0 ? "{}" : NULL,
 				.n = 2,
 			};
-			bool enters = to == LISTENER_VM ||
+			bool enters = to == LISTENER_VM || to == LISTENER_EVENTS ||
 				      (to == LISTENER_ADMIN ? (by->role & ROLE_ANY_ADMIN) != 0
 							    : by->certificate[0] != '\0');
 
@@ -298,10 +300,13 @@ static void other_spellings(void **state)
 			}
 			if (l != LISTENER_ADMIN)
 				continue;
-			/* The VMs' listener lets everybody in. */
-			shot.listener = LISTENER_VM;
+			/* These two let everybody in. */
 			shot.by = &identities[NOBODY];
+			shot.listener = LISTENER_VM;
 			if (!route_of(LISTENER_VM, routes[i].method, routes[i].pattern))
+				try_spellings(&shot, any);
+			shot.listener = LISTENER_EVENTS;
+			if (!route_of(LISTENER_EVENTS, routes[i].method, routes[i].pattern))
 				try_spellings(&shot, any);
 			shot.listener = LISTENER_ADMIN;
 			shot.by = &identities[routes[i].roles & ROLE_OPERATOR ? KEY_ADMINISTRATOR

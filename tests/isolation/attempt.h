@@ -50,9 +50,10 @@ struct shot {
 
 static inline const char *listener_url(enum manager_listener listener)
 {
-	return listener == LISTENER_VM	    ? vm_url
-	       : listener == LISTENER_ADMIN ? admin_url
-					    : storage_url;
+	return listener == LISTENER_VM	      ? vm_url
+	       : listener == LISTENER_ADMIN   ? admin_url
+	       : listener == LISTENER_STORAGE ? storage_url
+					      : events_url;
 }
 
 /* All of SHOT set on a new handle, which may be used again and again over one connection. */

@@ -10,6 +10,7 @@ struct made {
 	char second[HTTP_PARAMETER_SIZE];
 	uint8_t body[16384];
 	size_t n;
+	const char *header; /* NULL: none of ours */
 };
 
 struct entry {
@@ -238,6 +239,48 @@ static inline void prepare_blob(struct made *made)
 	body_json(made, "{\"items\":[{\"blob\":\"%s\",\"context\":\"page=1\"}]}", alpha.dek.blob);
 }
 
+/* --- clouds: a source of events each tenant --- */
+
+#define EVENT_TOPIC "/subscriptions/s-1/vaults/v"
+#define EVENT_KEY   "event-key-of-the-first-of-both-tenants"
+#define OTHER_KEY   "event-key-of-the-second-of-both-tenants"
+
+static inline void write_source(const char *name, const char *key)
+{
+	char path[160];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/events/%s", state_dir, name);
+	file = fopen(path, "wx");
+	assert_non_null(file);
+	assert_int_equal(fchmod(fileno(file), 0600), 0);
+	fprintf(file, "{\"provider\":\"azure\",\"topic\":\"%s\",\"key\":\"%s\"}", EVENT_TOPIC, key);
+	assert_int_equal(fclose(file), 0);
+}
+
+static inline void prepare_sources(struct made *made)
+{
+	write_source("alpha-key", EVENT_KEY);
+	write_source("gamma-key", OTHER_KEY);
+}
+
+/* Somebody else's comes with the other tenant's key, or with none. */
+static inline void make_event(struct made *made, const struct signing_key *by)
+{
+	time_t now = time(NULL);
+	char stamp[32];
+	struct tm tm;
+
+	strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
+	body_json(made,
+		  "[{\"id\":\"1\",\"topic\":\"%s\",\"subject\":\"k\",\"eventType\":"
+		  "\"Microsoft.KeyVault.KeyNewVersionCreated\",\"eventTime\":\"%s\"}]",
+		  EVENT_TOPIC, stamp);
+	made->header = !by		? "x-emberlock-key: " EVENT_KEY
+		       : by == stranger ? NULL
+					: "x-emberlock-key: " OTHER_KEY;
+}
+
 /* In an order in which each finds what it needs. */
 /* clang-format off */
 static const struct entry entries[] = {
@@ -290,17 +333,21 @@ static const struct entry entries[] = {
 	{LISTENER_STORAGE, HTTP_GET, "/v1/deks/watch"},
 	{LISTENER_STORAGE, HTTP_GET, "/v1/node"},
 	{LISTENER_STORAGE, HTTP_GET, "/healthz", .open = true},
+	{LISTENER_EVENTS, HTTP_POST, "/v1/events/{}", "alpha-key", .prepare = prepare_sources, .make = make_event},
+	{LISTENER_EVENTS, HTTP_GET, "/healthz", .open = true},
 };
 /* clang-format on */
 
 static inline const struct http_route *routes_of(enum manager_listener listener, size_t *ret_n)
 {
-	*ret_n = listener == LISTENER_VM      ? vm_routes_n
-		 : listener == LISTENER_ADMIN ? admin_routes_n
-					      : storage_routes_n;
-	return listener == LISTENER_VM	    ? vm_routes
-	       : listener == LISTENER_ADMIN ? admin_routes
-					    : storage_routes;
+	*ret_n = listener == LISTENER_VM	? vm_routes_n
+		 : listener == LISTENER_ADMIN	? admin_routes_n
+		 : listener == LISTENER_STORAGE ? storage_routes_n
+						: event_routes_n;
+	return listener == LISTENER_VM	      ? vm_routes
+	       : listener == LISTENER_ADMIN   ? admin_routes
+	       : listener == LISTENER_STORAGE ? storage_routes
+					      : event_routes;
 }
 
 /* The server's row of METHOD PATTERN on LISTENER; NULL where it has none. */
@@ -357,6 +404,7 @@ static inline void entry_shot(const struct entry *entry, const struct made *made
 			: made->n > 0 ? made->body
 				      : NULL,
 		.n = entry->body ? strlen(entry->body) : made->n,
+		.header = made->header,
 	};
 	/* A request of a method that has a body, with none. */
 	if (!shot->body && entry->method != HTTP_GET && entry->method != HTTP_DELETE)

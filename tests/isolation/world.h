@@ -7,6 +7,7 @@
 
 #include "core/lease.h"
 #include "manager/admin_receipt.h"
+#include "manager/events/events.h"
 #include "manager/routes_storage.h"
 #include "manager/routes_vm.h"
 

@@ -34,7 +34,7 @@ free_port() {
 start_manager() {
 	: >"$work/manager.log"
 	"$bin/emberlock-manager" --state "$work/state" --listen "127.0.0.1:$port" --admin-listen "127.0.0.1:$admin_port" \
-		--storage-listen "127.0.0.1:$storage_port" --advertise "https://vault.example:$port" --san vault.example >"$work/manager.log" 2>&1 &
+		--storage-listen "127.0.0.1:$storage_port" --events-listen "127.0.0.1:$events_port" --advertise "https://vault.example:$port" --san vault.example >"$work/manager.log" 2>&1 &
 	manager_pid=$!
 	for _ in $(seq 150); do
 		grep -q ready "$work/manager.log" && return 0
@@ -235,6 +235,36 @@ test_clouds() {
 	exec 8>&-
 	wait "$standin_pid"
 	standin_pid=
+}
+
+# tells KEY BODY: what the listener of events answers to who shows KEY.
+tells() {
+	curl --silent --http2 --noproxy '*' --cacert "$work/state/ca.pem" -H "x-emberlock-key: $1" --data-binary "$2" --max-time 30 \
+		--write-out ' %{http_code}\n' "https://127.0.0.1:$events_port/v1/events/main"
+}
+
+test_events() {
+	local key=event-grid-key-canary-of-the-test-1 topic=/subscriptions/s/vaults/v now event
+	now=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+	event='[{"id":"1","topic":"'$topic'","eventType":"Microsoft.KeyVault.KeyExpired","eventTime":"'$now'","data":{}}]'
+
+	does events/no-source "not-found.*404" tells $key "$event"
+	(umask 077 && echo '{"provider":"azure","topic":"'$topic'"}' >"$work/state/events/main")
+	does events/bad-source "internal.*500" tells $key "$event"
+	does events/bad-source-said "events/main: member 'key' must be" cat "$work/manager.log"
+	(umask 077 && echo '{"provider":"azure","topic":"'$topic'","key":"'$key'"}' >"$work/state/events/main")
+	does events/good "^ 204$" tells $key "$event"
+	does events/again "^ 204$" tells $key "$event"
+	does events/wrong-key "forbidden.*403" tells "${key}2" "$event"
+	does events/other-topic "forbidden.*403" tells $key "${event/vaults/other}"
+	does events/shown "^events +1$" operator key show main
+	does events/shown-when "^last event +2[0-9]{3}-" operator key show main
+	does events/calls-shown "^calls, others +[1-9]" operator key show main
+	does events/no-vm-no-rate "^calls/VM-hour +-$" operator key show main
+	# None of them is a probe where no VM depends on the key.
+	does events/no-probe "^calls, probes +0$" operator key show main
+	does events/key-not-said "^0$" sh -c "grep -c canary-of-the-test '$work/manager.log' || true"
+	rm "$work/state/events/main"
 }
 
 test_workspaces() {
@@ -575,6 +605,7 @@ test_no_key_is_said() {
 port=$(free_port)
 admin_port=$(free_port)
 storage_port=$(free_port)
+events_port=$(free_port)
 test_usage
 test_manager
 test_file_kms
@@ -582,6 +613,7 @@ if start_manager; then
 	test_identity
 	test_keys
 	test_clouds
+	test_events
 	test_workspaces
 	test_vms
 	test_storage_nodes

@@ -31,7 +31,7 @@
 static char top[] = "/tmp/emberlock-server-XXXXXX";
 static char state_dir[64], key_dir[64];
 static pid_t manager_pid;
-static char vm_url[96], admin_url[96], storage_url[96];
+static char vm_url[96], admin_url[96], storage_url[96], events_url[96];
 static bool as_nobody; /* the next manager gives up root, so that files can be refused to it */
 static struct signing_keys trusted;
 
@@ -49,11 +49,12 @@ static inline int child(int pipe_fd)
 		.listen = "127.0.0.1:0",
 		.admin_listen = "127.0.0.1:0",
 		.storage_listen = "127.0.0.1:0",
+		.events_listen = "127.0.0.1:0",
 		.admin_routes = admin_routes,
 		.n_admin_routes = admin_routes_n,
 	};
 	struct manager *manager;
-	char addresses[3][64];
+	char addresses[4][64];
 	sd_event *event;
 	sigset_t set;
 	int r;
@@ -68,6 +69,7 @@ static inline int child(int pipe_fd)
 	manager_address(manager, LISTENER_VM, addresses[0]);
 	manager_address(manager, LISTENER_ADMIN, addresses[1]);
 	manager_address(manager, LISTENER_STORAGE, addresses[2]);
+	manager_address(manager, LISTENER_EVENTS, addresses[3]);
 	if (write(pipe_fd, addresses, sizeof(addresses)) != sizeof(addresses))
 		return 1;
 	close(pipe_fd);
@@ -79,7 +81,7 @@ static inline int child(int pipe_fd)
 
 static inline void manager_start(void)
 {
-	char addresses[3][64];
+	char addresses[4][64];
 	int fds[2];
 
 	assert_int_equal(pipe(fds), 0);
@@ -102,6 +104,7 @@ static inline void manager_start(void)
 	snprintf(vm_url, sizeof(vm_url), "https://%s", addresses[0]);
 	snprintf(admin_url, sizeof(admin_url), "https://%s", addresses[1]);
 	snprintf(storage_url, sizeof(storage_url), "https://%s", addresses[2]);
+	snprintf(events_url, sizeof(events_url), "https://%s", addresses[3]);
 }
 
 static inline void manager_stop(void)

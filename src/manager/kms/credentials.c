@@ -17,6 +17,8 @@
 #include "base/parse.h"
 #include "manager/json.h"
 
+#define NAME_LENGTH_MAX (sizeof(((struct kms_key *)NULL)->credentials) - 1)
+
 /* The members that name files are part of the digest by what these hold. */
 struct reading {
 	char text[CREDENTIALS_FILE_MAX];
@@ -58,25 +60,32 @@ static int read_private(const char *path, char *text, size_t size, size_t *ret_n
 	return fd_read_full(fd, text, *ret_n);
 }
 
-int credentials_file(const struct kms_key *key, const char *name, char *text, size_t size,
-		     size_t *ret_n, char error[static 256])
+int credentials_file_of(const char *directory, const char *name, char *text, size_t size,
+			size_t *ret_n, char error[static 256])
 {
+	const char *base = strrchr(directory, '/');
 	char path[PATH_MAX];
 	int r;
 
-	if (!name_is_valid(name, sizeof(key->credentials) - 1) ||
-	    (size_t)snprintf(path, sizeof(path), "%s/%s", key->credentials_dir, name) >=
-		    sizeof(path)) {
-		snprintf(error, 256, "credentials: %.64s is no name of a file", name);
+	base = base ? base + 1 : directory;
+	if (!name_is_valid(name, NAME_LENGTH_MAX) ||
+	    (size_t)snprintf(path, sizeof(path), "%s/%s", directory, name) >= sizeof(path)) {
+		snprintf(error, 256, "%.16s: %.64s is no name of a file", base, name);
 		return -EBADMSG;
 	}
 	r = read_private(path, text, size, ret_n);
 	if (r < 0)
-		snprintf(error, 256, "credentials/%.64s: %s", name,
+		snprintf(error, 256, "%.16s/%.64s: %s", base, name,
 			 r == -EACCES  ? "must not be readable by others"
 			 : r == -E2BIG ? "empty or too large"
 				       : strerror(-r));
 	return r;
+}
+
+int credentials_file(const struct kms_key *key, const char *name, char *text, size_t size,
+		     size_t *ret_n, char error[static 256])
+{
+	return credentials_file_of(key->credentials_dir, name, text, size, ret_n, error);
 }
 
 static int parse(const char *text, size_t n, struct credentials *c, char error[static 256])
@@ -113,8 +122,7 @@ static int parse(const char *text, size_t n, struct credentials *c, char error[s
 	return json_read_object(text, n, members, ELEMENTSOF(members), error);
 }
 
-/* "https://HOST[:PORT]" and nothing after. */
-static bool endpoint_is_valid(const char *url)
+bool endpoint_is_valid(const char *url)
 {
 	static const char scheme[] = "https://";
 	const char *host = url + strlen(scheme);

@@ -44,6 +44,12 @@ int credentials_check(const struct kms_key *key, char error[static 256]);
 int credentials_read(const struct kms_key *key, struct credentials *credentials,
 		     char error[static 256]);
 
+/* "" or "https://HOST[:PORT]" and nothing after. */
+bool endpoint_is_valid(const char *url);
+
 /* Reads the file NAME of the directory into TEXT with a NUL; *RET_N without it. */
 int credentials_file(const struct kms_key *key, const char *name, char *text, size_t size,
 		     size_t *ret_n, char error[static 256]);
+/* The same for any private directory of the manager. */
+int credentials_file_of(const char *directory, const char *name, char *text, size_t size,
+			size_t *ret_n, char error[static 256]);
