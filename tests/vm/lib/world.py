@@ -42,7 +42,7 @@ class World(contextlib.AbstractContextManager["World"]):
         self.work = work
         self.state = work / "manager"
         self.kms = work / "kms"
-        self.port, self.admin_port, self.storage_port = free_port(), free_port(), free_port()
+        self.port, self.admin_port, self.storage_port, self.events_port = (free_port() for _ in range(4))
         self.relay = Relay(self.port) if relay else None
         self.policy = {**POLICY, **(policy or {})}
         self._manager: subprocess.Popen[bytes] | None = None
@@ -89,6 +89,7 @@ class World(contextlib.AbstractContextManager["World"]):
                 [str(BIN / "emberlock-manager"), "--state", str(self.state),
                  "--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}",
                  "--storage-listen", f"127.0.0.1:{self.storage_port}",
+                 "--events-listen", f"127.0.0.1:{self.events_port}",
                  "--advertise", f"https://{HOST}:{self.relay.port if self.relay else self.port}", "--san", HOST, *options],
                 stdin=subprocess.DEVNULL, stdout=f, stderr=f)
         self.wait("the manager is ready", lambda: b"ready" in log.read_bytes()[offset:], 30)
