@@ -158,7 +158,10 @@ int operation_key_rotate(struct manager *manager, const char *name, const char *
 
 	if (!beginning)
 		return -ENOMEM;
-	beginning->job = (struct kms_job){.run = run, .done = run_done, .free = beginning_free};
+	beginning->job = (struct kms_job){.run = run,
+					  .done = run_done,
+					  .free = beginning_free,
+					  .purpose = KMS_FOR_ADMINISTRATION};
 	beginning->manager = manager;
 	beginning->userdata = userdata;
 	r = look_up(beginning, name, successor);
@@ -167,6 +170,8 @@ int operation_key_rotate(struct manager *manager, const char *name, const char *
 		return r;
 	}
 	beginning->done = done;
+	beginning->job.key = beginning->key.id;
+	beginning->key.kms.calls = beginning->successor.kms.calls = &beginning->job.calls;
 	r = may_share(beginning);
 	if (r == 0)
 		r = kms_pool_submit(manager->kms, &beginning->job);

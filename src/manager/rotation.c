@@ -188,9 +188,14 @@ static struct rewrap *batch_add(struct batch *batch)
 
 	if (!rewrap)
 		return NULL;
-	rewrap->job = (struct kms_job){.run = run_rewrap, .done = rewrap_done, .free = rewrap_free};
+	rewrap->job = (struct kms_job){.run = run_rewrap,
+				       .done = rewrap_done,
+				       .free = rewrap_free,
+				       .purpose = KMS_FOR_ADMINISTRATION,
+				       .key = batch->key->id};
 	rewrap->round = batch->round;
 	rewrap->key = *batch->key;
+	rewrap->key.kms.calls = &rewrap->job.calls;
 	rewrap->answer.key = batch->key->id;
 	*batch->last = rewrap;
 	batch->last = &rewrap->next;

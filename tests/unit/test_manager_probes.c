@@ -418,6 +418,29 @@ static void test_during_a_probe(void **state)
 	standin("{\"reset\":true}");
 }
 
+/* What a rotation asks is no probe, and counts all the same. */
+static void test_rotation_of_the_cmk(void **state)
+{
+	json_int_t before = key_number("google", "calls_administration");
+	bool complete = false;
+
+	standin("{\"rotate\":[\"google\"]}");
+	key_admin("POST", "/v1/keys/google/rotate", "{}", 204);
+	for (int i = 0; i < 600 && !complete; i++) {
+		json_t *answer = admin("operator", "GET", "/v1/keys/google/rotation", NULL, 200);
+
+		complete = strcmp(json_string_value(json_object_get(answer, "state")),
+				  "complete") == 0;
+		json_decref(answer);
+		if (!complete)
+			pause_ms(50);
+	}
+	assert_true(complete);
+	/* The KEK of the workspace's health is wrapped, and unwrapped to be sure. */
+	assert_true(key_number("google", "calls_administration") >= before + 2);
+	await_agreement();
+}
+
 /* The VM's leases up to the verdict. */
 static void await_shred(struct vm *vm)
 {
@@ -470,6 +493,7 @@ static int tests(void)
 		cmocka_unit_test(test_calls_are_those_that_arrive),
 		cmocka_unit_test(test_vm_time),
 		cmocka_unit_test(test_during_a_probe),
+		cmocka_unit_test(test_rotation_of_the_cmk),
 		cmocka_unit_test(test_revoked),
 	};
 
