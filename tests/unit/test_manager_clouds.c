@@ -346,14 +346,14 @@ static void test_refresh(void **state)
 						 {"google-metadata", "google-metadata"}};
 
 	for (size_t i = 0; i < 2; i++) {
-		const struct timespec half = {2, 300000000}, rest = {2, 0};
+		const struct timespec half = {4, 300000000}, rest = {4, 0};
 		struct kms_key key = key_of(renewed[i][0]);
 		struct wrapped wrapped;
 		int asked;
 
 		prove(&key, &wrapped);
 		drop_tokens();
-		standin("{\"ttl_s\":4}");
+		standin("{\"ttl_s\":8}");
 		asked = standin_count(renewed[i][1]);
 		assert_class(unwrap(&key, &wrapped), KMS_OK);
 		assert_int_equal(standin_count(renewed[i][1]), asked + 1);
