@@ -119,7 +119,7 @@ static const char *in_state(const char *name)
 static struct signing_key *new_key(void)
 {
 	uint8_t seed[IDENTITY_SEED_SIZE];
-	struct signing_key *key;
+	struct signing_key *key = NULL;
 
 	must(signing_key_generate(seed) == 0 && signing_key_new_from_seed(seed, &key) == 0,
 	     "no key can be made");
