@@ -171,8 +171,8 @@ static bool may_ask(void *userdata)
 	struct rates *rates = request->deks->rates;
 	unsigned wait_s;
 
-	return rate_take(rates, RATE_NODE_KEK, request->node, now_ms(), &wait_s) &&
-	       rate_take(rates, RATE_WORKSPACE_KEK, request->workspace, now_ms(), &wait_s);
+	return rate_take_both(rates, RATE_NODE_KEK, request->node, RATE_WORKSPACE_KEK,
+			      request->workspace, now_ms(), &wait_s);
 }
 
 static void proceed(struct dek_request *request);

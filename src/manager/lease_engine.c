@@ -241,6 +241,11 @@ bool engine_bucket_take(struct engine_bucket *bucket, uint32_t burst, uint32_t i
 	return true;
 }
 
+void engine_bucket_put_back(struct engine_bucket *bucket, uint32_t interval_ms)
+{
+	bucket->full_ms -= interval_ms;
+}
+
 /* When a boot that said that it ends must have done so, wherever the guest was: by its note, or by its
  * lease where that comes first. 0: it did not say so. */
 static uint64_t ended_by_ms(const struct store_boot *boot)

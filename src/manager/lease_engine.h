@@ -102,6 +102,8 @@ struct engine_bucket {
 /* Takes one; false where there is none, *ret_wait_ms (may be NULL) until there is. */
 bool engine_bucket_take(struct engine_bucket *bucket, uint32_t burst, uint32_t interval_ms,
 			uint64_t now_ms, uint64_t *ret_wait_ms);
+/* Puts back the one that was taken last. */
+void engine_bucket_put_back(struct engine_bucket *bucket, uint32_t interval_ms);
 
 /* --- classes of the fleet --- */
 enum engine_class {

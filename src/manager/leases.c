@@ -43,9 +43,8 @@ static void pair(struct leases *leases, const struct ask *ask, struct seat *seat
 
 	if (seat->pairing)
 		return;
-	if (!rate_take(leases->rates, RATE_VM_PAIR, ask->boot->vm, ask->now.boot_ms, &wait_s) ||
-	    !rate_take(leases->rates, RATE_WORKSPACE, ask->workspace.id, ask->now.boot_ms,
-		       &wait_s)) {
+	if (!rate_take_both(leases->rates, RATE_VM_PAIR, ask->boot->vm, RATE_WORKSPACE,
+			    ask->workspace.id, ask->now.boot_ms, &wait_s)) {
 		metrics_count(leases->manager, METRIC_REQUESTS_LIMITED);
 		http_reply_retry(ask->http, 429, wait_s, "limited", "too many attempts");
 		seat_leave(seat);
@@ -287,28 +286,32 @@ void leases_review(struct leases *leases, enum leases_scope scope, int64_t id)
 	free(admissions);
 }
 
-static bool may(struct leases *leases, struct http_request *http, enum rate_kind kind, int64_t id)
+static void refuse_many(struct leases *leases, struct http_request *http, unsigned wait_s)
 {
-	unsigned wait_s;
-
-	if (rate_take(leases->rates, kind, id, leases_time().boot_ms, &wait_s))
-		return true;
 	metrics_count(leases->manager, METRIC_REQUESTS_LIMITED);
 	http_reply_retry(http, 429, wait_s, "limited", "too many requests");
-	return false;
 }
 
 bool leases_may_report(struct leases *leases, struct http_request *http, int64_t vm,
 		       int64_t workspace)
 {
-	return may(leases, http, RATE_VM_REPORT, vm) &&
-	       may(leases, http, RATE_WORKSPACE, workspace);
+	unsigned wait_s;
+
+	if (rate_take_both(leases->rates, RATE_VM_REPORT, vm, RATE_WORKSPACE, workspace,
+			   leases_time().boot_ms, &wait_s))
+		return true;
+	refuse_many(leases, http, wait_s);
+	return false;
 }
 
 bool leases_may_request(struct leases *leases, struct http_request *http, int64_t vm)
 {
-	if (!may(leases, http, RATE_VM_REQUEST, vm))
+	unsigned wait_s;
+
+	if (!rate_take(leases->rates, RATE_VM_REQUEST, vm, leases_time().boot_ms, &wait_s)) {
+		refuse_many(leases, http, wait_s);
 		return false;
+	}
 	http_request_known(http);
 	return true;
 }

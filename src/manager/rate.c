@@ -86,15 +86,35 @@ static struct rate **chains_of(struct rates *rates, enum rate_kind kind)
 	}
 }
 
-bool rate_take(struct rates *rates, enum rate_kind kind, int64_t id, uint64_t now_ms,
-	       unsigned *ret_wait_s)
+/* The bucket taken from; NULL: it has none, or there is no memory for it. */
+static struct engine_bucket *take(struct rates *rates, enum rate_kind kind, int64_t id,
+				  uint64_t now_ms, unsigned *ret_wait_s)
 {
 	struct rate *rate = find_or_make(chains_of(rates, kind), id);
 	uint64_t wait_ms = 1000;
 
 	if (rate && engine_bucket_take(&rate->buckets[kind], limits[kind].burst,
 				       limits[kind].interval_ms, now_ms, &wait_ms))
-		return true;
+		return &rate->buckets[kind];
 	*ret_wait_s = (unsigned)((wait_ms + 999) / 1000);
+	return NULL;
+}
+
+bool rate_take(struct rates *rates, enum rate_kind kind, int64_t id, uint64_t now_ms,
+	       unsigned *ret_wait_s)
+{
+	return take(rates, kind, id, now_ms, ret_wait_s);
+}
+
+bool rate_take_both(struct rates *rates, enum rate_kind kind, int64_t id, enum rate_kind shared,
+		    int64_t shared_id, uint64_t now_ms, unsigned *ret_wait_s)
+{
+	struct engine_bucket *own = take(rates, kind, id, now_ms, ret_wait_s);
+
+	if (!own)
+		return false;
+	if (take(rates, shared, shared_id, now_ms, ret_wait_s))
+		return true;
+	engine_bucket_put_back(own, limits[kind].interval_ms);
 	return false;
 }

@@ -24,3 +24,7 @@ struct rates *rates_free(struct rates *rates);
  * seconds until there is (at least 1). */
 bool rate_take(struct rates *rates, enum rate_kind kind, int64_t id, uint64_t now_ms,
 	       unsigned *ret_wait_s);
+/* The same from two buckets, or from neither: who waits for a herd's turn has used up nothing of its
+ * own. */
+bool rate_take_both(struct rates *rates, enum rate_kind kind, int64_t id, enum rate_kind shared,
+		    int64_t shared_id, uint64_t now_ms, unsigned *ret_wait_s);

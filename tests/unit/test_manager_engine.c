@@ -355,9 +355,11 @@ static void test_bucket(void **state)
 	assert_int_equal(wait, 1);
 	assert_true(engine_bucket_take(&bucket, 3, 1000, 6000, NULL));
 	assert_false(engine_bucket_take(&bucket, 3, 1000, 6000, NULL));
-	/* Full again, and no fuller. */
+	/* Full again, and no fuller; what is put back can be taken once. */
 	for (int i = 0; i < 3; i++)
 		assert_true(engine_bucket_take(&bucket, 3, 1000, 60000, NULL));
+	engine_bucket_put_back(&bucket, 1000);
+	assert_true(engine_bucket_take(&bucket, 3, 1000, 60000, NULL));
 	assert_false(engine_bucket_take(&bucket, 3, 1000, 60000, NULL));
 }
 
