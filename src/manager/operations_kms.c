@@ -117,12 +117,12 @@ static int operation_submit(struct operation *operation)
 static bool kms_agreed(struct operation *operation)
 {
 	enum kms_class class = operation->outcome.class;
-	char message[256];
+	char message[384], said[256];
 
 	if (class == KMS_OK)
 		return true;
-	snprintf(message, sizeof(message), "key %s: the KMS: %s (%s)", operation->key.name,
-		 kms_class_name(class), operation->outcome.code);
+	kms_outcome_tell(&operation->outcome, said);
+	snprintf(message, sizeof(message), "key %s: %s", operation->key.name, said);
 	finish(operation,
 	       class == KMS_UNAVAILABLE || class == KMS_IDENTITY ? -EAGAIN : -EKEYREJECTED,
 	       message);

@@ -95,12 +95,12 @@ static void run_done(struct kms_job *base)
 {
 	struct beginning *beginning = (struct beginning *)base;
 	enum kms_class class = beginning->outcome.class;
-	char message[256];
+	char message[384], said[256];
 	int r;
 
 	if (class != KMS_OK) {
-		snprintf(message, sizeof(message), "key %s: the KMS: %s (%s)",
-			 beginning->refused->name, kms_class_name(class), beginning->outcome.code);
+		kms_outcome_tell(&beginning->outcome, said);
+		snprintf(message, sizeof(message), "key %s: %s", beginning->refused->name, said);
 		finish(beginning,
 		       class == KMS_UNAVAILABLE || class == KMS_IDENTITY ? -EAGAIN : -EKEYREJECTED,
 		       message);

@@ -6,6 +6,8 @@
 
 #include <sqlite3.h>
 
+#include "base/cleanup.h"
+
 #define AWS_KEY	   "arn:aws:kms:eu-central-1:111122223333:key/0d990263-018e-4e65-a703-eff731de951e"
 #define AWS_ROLE   "arn:aws:iam::111122223333:role/customer"
 #define AZURE_KEY  "https://emberlock.vault.azure.net/keys/k"
@@ -354,20 +356,43 @@ static void test_revoked_by_role(void **state)
 		 2);
 }
 
+/* Nothing succeeded yet: a setting is wrong, nobody is revoked, and the administrator reads which right
+ * is missing. */
 static void test_refused_at_set_up(void **state)
 {
+	static const struct {
+		unsigned cloud;
+		const char *order, *says, *says_not;
+	} rows[] = {
+		{0, "{\"allowed\":{\"aws\":[\"kms:Decrypt\"]}}", "kms:Encrypt", "kms:Decrypt"},
+		{0, "{\"allowed\":{\"aws\":[\"kms:Encrypt\"]}}", "kms:Decrypt", "kms:Encrypt"},
+		{0, "{\"role_allowed\":false,\"forget_tokens\":true}", "sts:AssumeRole", "kms:"},
+		{0, "{\"state\":{\"aws\":\"Disabled\"}}", "DisabledException", "right"},
+		{1, "{\"allowed\":{\"azure\":[\"unwrapkey\"]}}", "to wrapKey", "unwrapKey"},
+		{1, "{\"allowed\":{\"azure\":[\"wrapkey\"]}}", "to unwrapKey", "to wrapKey"},
+		{1, "{\"state\":{\"azure\":\"deleted\"}}", "KeyNotFound", "right"},
+		{2, "{\"allowed\":{\"google\":[\"decrypt\"]}}", "useToEncrypt", "useToDecrypt"},
+		{2, "{\"allowed\":{\"google\":[\"encrypt\"]}}", "useToDecrypt", "useToEncrypt"},
+		{2, "{\"state\":{\"google\":\"GONE\"}}", "NOT_FOUND", "right"},
+	};
 	char body[1024];
 
-	/* Nothing succeeded yet: a setting is wrong, and nobody is revoked. */
-	for (size_t i = 0; i < N_CLOUDS; i++) {
+	for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+		const struct cloud *cloud = &clouds[rows[i].cloud];
+		const char *message;
 		json_t *answer;
 
 		snprintf(body, sizeof(body),
-			 "{\"name\":\"new\",\"provider\":\"%s\",%s" SETTINGS "}",
-			 clouds[i].provider, clouds[i].settings);
-		standin("%s", clouds[i].forbid);
+			 "{\"name\":\"new\",\"provider\":\"%s\",%s" SETTINGS "}", cloud->provider,
+			 cloud->settings);
+		standin("%s", rows[i].order);
 		answer = admin("key-administrator", "POST", "/v1/keys", body, 409);
-		assert_non_null(answer);
+		message = json_string_value(json_object_get(answer, "message"));
+		assert_non_null(message);
+		if (!strstr(message, rows[i].says) || strstr(message, rows[i].says_not))
+			print_error("%s: %s\n", rows[i].order, message);
+		assert_non_null(strstr(message, rows[i].says));
+		assert_null(strstr(message, rows[i].says_not));
 		json_decref(answer);
 		standin("{\"reset\":true}");
 	}

@@ -27,6 +27,15 @@ static void credentials_failed(const struct kms_key *key, const char *error,
 	kms_outcome_set(ret, key->proven ? KMS_IDENTITY : KMS_MISCONFIGURED, true, "%s", error);
 }
 
+static void name_right(const struct kms_classifier *classifier, const struct kms_reply *reply,
+		       struct kms_outcome *outcome)
+{
+	if (outcome->class != KMS_REVOKED_ACCESS)
+		return;
+	if (!classifier->absent || !strstr(outcome->code, classifier->absent))
+		outcome->lacks = classifier->rights[reply->op];
+}
+
 void kms_classify(const struct kms_classifier *classifier, const struct kms_reply *reply,
 		  struct kms_outcome *ret_outcome)
 {
@@ -44,6 +53,7 @@ void kms_classify(const struct kms_classifier *classifier, const struct kms_repl
 		classifier->state(reply, ret_outcome);
 	else
 		kms_outcome_set(ret_outcome, KMS_OK, false, "200");
+	name_right(classifier, reply, ret_outcome);
 }
 
 struct kms_call *kms_call_new(const struct kms_key *key, struct kms_outcome *ret_outcome)

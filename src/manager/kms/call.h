@@ -50,6 +50,10 @@ struct kms_classifier {
 	void (*error)(const struct kms_reply *reply, struct kms_outcome *ret_outcome);
 	/* 200 to KMS_DESCRIBE. */
 	void (*state)(const struct kms_reply *reply, struct kms_outcome *ret_outcome);
+	/* The right that each request needs, as the cloud's policies name it. */
+	const char *rights[KMS_OP__MAX];
+	const char *
+		absent; /* of codes that say there is no such key: no right is missing; NULL none */
 };
 /* Hands REPLY to its part. No answer at all, and any other 200, mean the same in each cloud. */
 void kms_classify(const struct kms_classifier *classifier, const struct kms_reply *reply,

@@ -66,12 +66,20 @@ void kms_outcome_set(struct kms_outcome *outcome, enum kms_class class, bool ala
 
 	outcome->class = class;
 	outcome->alarm = alarm;
+	outcome->lacks = NULL;
 	va_start(list, format);
 	vsnprintf(outcome->code, sizeof(outcome->code), format, list);
 	va_end(list);
 	for (char *c = outcome->code; *c; c++)
 		if (*c < ' ' || *c > '~')
 			*c = '?';
+}
+
+void kms_outcome_tell(const struct kms_outcome *outcome, char text[static 256])
+{
+	snprintf(text, 256, "the KMS: %s (%s)%s%s", kms_class_name(outcome->class), outcome->code,
+		 outcome->lacks ? "; what is missing is the right to " : "",
+		 outcome->lacks ? outcome->lacks : "");
 }
 
 void kms_first_success(bool proven, struct kms_outcome *outcome)

@@ -49,6 +49,7 @@ struct kms_outcome {
 	uint8_t by[32]; /* who asked, and where: SHA-256; zero where the provider has no identity */
 	/* What the provider calls the request, for a search in its log; printable, "" none. */
 	char request_id[KMS_REQUEST_ID_MAX];
+	const char *lacks; /* the right that the refused request needs; NULL: it is not about one */
 };
 enum kms_follow kms_follow_of(const struct kms_outcome *outcome);
 
@@ -74,6 +75,7 @@ enum kms_op {
 	KMS_DESCRIBE,
 	KMS_TOKEN,  /* the identity provider: a token of our own identity */
 	KMS_ASSUME, /* aws: the customer's role, by our own identity */
+	KMS_OP__MAX
 };
 
 /* What it answered. */
@@ -131,6 +133,9 @@ extern const struct kms_provider kms_file, kms_aws, kms_azure, kms_google;
 /* CODE is cut to what fits, with '?' for what cannot be printed. */
 void kms_outcome_set(struct kms_outcome *outcome, enum kms_class class, bool alarm,
 		     const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* What the KMS said, for who administers the key: class, code, and the right that is missing. */
+void kms_outcome_tell(const struct kms_outcome *outcome, char text[static 256]);
 
 /* Before the first success of key, identity and endpoint a refusal is a setting that is wrong. */
 void kms_first_success(bool proven, struct kms_outcome *outcome);

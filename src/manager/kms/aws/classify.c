@@ -153,6 +153,14 @@ static const struct kms_classifier classifier = {
 	.identity = classify_identity,
 	.error = classify_error,
 	.state = classify_state,
+	.rights =
+		{
+			[KMS_WRAP] = "kms:Encrypt",
+			[KMS_UNWRAP] = "kms:Decrypt",
+			[KMS_DESCRIBE] = "kms:DescribeKey",
+			[KMS_ASSUME] = "sts:AssumeRole",
+		},
+	.absent = "NotFoundException",
 };
 
 void aws_classify(const struct kms_reply *reply, struct kms_outcome *ret_outcome)

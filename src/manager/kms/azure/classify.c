@@ -84,6 +84,12 @@ static const struct kms_classifier classifier = {
 	.identity = classify_identity,
 	.error = classify_error,
 	.state = classify_state,
+	.rights =
+		{
+			[KMS_WRAP] = "wrapKey",
+			[KMS_UNWRAP] = "unwrapKey",
+			[KMS_DESCRIBE] = "get",
+		},
 };
 
 void azure_classify(const struct kms_reply *reply, struct kms_outcome *ret_outcome)

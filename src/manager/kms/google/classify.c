@@ -118,6 +118,13 @@ static const struct kms_classifier classifier = {
 	.identity = classify_identity,
 	.error = classify_error,
 	.state = classify_state,
+	.rights =
+		{
+			[KMS_WRAP] = "cloudkms.cryptoKeyVersions.useToEncrypt",
+			[KMS_UNWRAP] = "cloudkms.cryptoKeyVersions.useToDecrypt",
+			[KMS_DESCRIBE] = "cloudkms.cryptoKeys.get, cloudkms.cryptoKeyVersions.get",
+		},
+	.absent = "NOT_FOUND",
 };
 
 void google_classify(const struct kms_reply *reply, struct kms_outcome *ret_outcome)
