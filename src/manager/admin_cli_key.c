@@ -63,25 +63,67 @@ static int add_durations(const struct admin_call *call, json_t *body)
 	return 0;
 }
 
+/* An option a member of the CMK's own object, in the words of its cloud. */
+static const struct {
+	const char *option, *object, *member, *provider;
+} infos[] = {
+	{"key-arn", "aws_key_info", "key_arn", "aws"},
+	{"key-alias", "aws_key_info", "key_alias", "aws"},
+	{"key-region", "aws_key_info", "key_region", "aws"},
+	{"role-arn", "aws_key_info", "role_arn", "aws"},
+	{"external-id", "aws_key_info", "external_id", "aws"},
+	{"key-vault-uri", "azure_key_info", "key_vault_uri", "azure"},
+	{"key-name", "azure_key_info", "key_name", "azure"},
+	{"tenant-id", "azure_key_info", "tenant_id", "azure"},
+	{"kms-key-id", "gcp_key_info", "kms_key_id", "google"},
+	{"key-id", "file_key_info", "key_id", "file"},
+	{"directory", "file_key_info", "directory", "file"},
+};
+
+static int add_infos(const struct admin_call *call, json_t *body)
+{
+	size_t first = ELEMENTSOF(infos);
+
+	for (size_t i = 0; i < ELEMENTSOF(infos); i++) {
+		const char *value = admin_value(call, infos[i].option);
+
+		if (!value)
+			continue;
+		if (first == ELEMENTSOF(infos)) {
+			first = i;
+			json_object_set_new(body, infos[i].object, json_object());
+		}
+		if (strcmp(infos[i].object, infos[first].object) != 0)
+			return admin_refuse(-EINVAL,
+					    "--%s is of %s, --%s of %s: a key has one of them",
+					    infos[first].option, infos[first].provider,
+					    infos[i].option, infos[i].provider);
+		if (json_object_set_new(json_object_get(body, infos[i].object), infos[i].member,
+					json_string(value)) < 0)
+			return admin_refuse(-EINVAL, "--%s: must be UTF-8 text", infos[i].option);
+	}
+	if (first == ELEMENTSOF(infos))
+		return admin_refuse(-EINVAL,
+				    "which key: --key-arn, --key-vault-uri, --kms-key-id or "
+				    "--key-id is needed");
+	return 0;
+}
+
 static int key_create(const struct admin_call *call)
 {
-	const char *directory = admin_value(call, "directory");
-	const char *expiry = admin_value(call, "expiry");
 	_cleanup_(free_json) json_t *body = NULL;
 	int r;
 
-	body = json_pack("{s:s, s:s, s:s, s:s*, s:s*, s:s*, s:s*, s:s*, s:s*}", "name",
-			 call->arguments[0], "provider", admin_value(call, "provider"), "key_id",
-			 admin_value(call, "key-id"), "directory", directory, "expiry", expiry,
-			 "credentials", admin_value(call, "credentials"), "role_arn",
-			 admin_value(call, "role-arn"), "external_id",
-			 admin_value(call, "external-id"), "tenant_id",
-			 admin_value(call, "tenant-id"));
+	body = json_pack("{s:s, s:s*, s:s*}", "name", call->arguments[0], "expiry",
+			 admin_value(call, "expiry"), "credentials",
+			 admin_value(call, "credentials"));
 	if (!body)
 		return admin_refuse(-EINVAL, "the arguments must be UTF-8 text");
 	if (admin_value(call, "confirm-boot"))
 		json_object_set_new(body, "confirm_boot", json_true());
-	r = add_durations(call, body);
+	r = add_infos(call, body);
+	if (r == 0)
+		r = add_durations(call, body);
 	if (r < 0)
 		return r;
 	r = admin_http(call, "POST", "/v1/keys", body, NULL);
@@ -91,12 +133,41 @@ static int key_create(const struct admin_call *call)
 			  "created; the KMS wrapped and unwrapped under it");
 }
 
+/* What names a CMK, in one cell. */
+static json_t *key_text(const json_t *info)
+{
+	static const char *const members[] = {"key_arn", "kms_key_id", "key_id"};
+	const char *vault, *name;
+
+	for (size_t i = 0; i < ELEMENTSOF(members); i++)
+		if (json_object_get(info, members[i]))
+			return json_incref(json_object_get(info, members[i]));
+	if (json_unpack((json_t *)info, "{s:s, s:s}", "key_vault_uri", &vault, "key_name", &name) <
+	    0)
+		return json_null();
+	return json_sprintf("%s/keys/%s", vault, name);
+}
+
+/* For tables: the members of the CMK's own object beside the others, its provider and its id. */
+static void flatten(json_t *key)
+{
+	for (size_t i = 0; i < ELEMENTSOF(infos); i++) {
+		json_t *info = json_object_get(key, infos[i].object);
+
+		if (!info || json_object_get(key, "provider"))
+			continue;
+		json_object_set_new(key, "provider", json_string(infos[i].provider));
+		json_object_set_new(key, "cmk", key_text(info));
+		json_object_update_missing(key, info);
+	}
+}
+
 static int key_list(const struct admin_call *call)
 {
 	static const struct admin_column columns[] = {
 		{"NAME", "name", ADMIN_COLUMN_TEXT},
 		{"PROVIDER", "provider", ADMIN_COLUMN_TEXT},
-		{"KEY ID", "key_id", ADMIN_COLUMN_TEXT},
+		{"KEY", "cmk", ADMIN_COLUMN_TEXT},
 		{"STATE", "state", ADMIN_COLUMN_TEXT},
 		{"LEASE", "lease_ms", ADMIN_COLUMN_DURATION},
 		{"EXPIRY", "expiry", ADMIN_COLUMN_TEXT},
@@ -109,6 +180,8 @@ static int key_list(const struct admin_call *call)
 	r = admin_http(call, "GET", "/v1/keys", NULL, &answer);
 	if (r < 0)
 		return r;
+	for (size_t i = 0; !call->json && i < json_array_size(answer); i++)
+		flatten(json_array_get(answer, i));
 	admin_print_table(call, answer, columns, ELEMENTSOF(columns));
 	return 0;
 }
@@ -118,7 +191,8 @@ static int key_show(const struct admin_call *call)
 	static const struct admin_column columns[] = {
 		{"name", "name", ADMIN_COLUMN_TEXT},
 		{"provider", "provider", ADMIN_COLUMN_TEXT},
-		{"key id", "key_id", ADMIN_COLUMN_TEXT},
+		{"key", "cmk", ADMIN_COLUMN_TEXT},
+		{"alias", "key_alias", ADMIN_COLUMN_TEXT},
 		{"directory", "directory", ADMIN_COLUMN_TEXT},
 		{"credentials", "credentials", ADMIN_COLUMN_TEXT},
 		{"role", "role_arn", ADMIN_COLUMN_TEXT},
@@ -156,6 +230,8 @@ static int key_show(const struct admin_call *call)
 	r = admin_http(call, "GET", path, NULL, &answer);
 	if (r < 0)
 		return r;
+	if (!call->json)
+		flatten(answer);
 	admin_print_object(call, answer, columns, ELEMENTSOF(columns));
 	return 0;
 }
@@ -305,13 +381,18 @@ static int store_adopt_command(const struct admin_call *call)
 const struct admin_command admin_key_commands[] = {
 	{"key", "create", {"NAME"}, "Add a customer-managed key, after a live wrap and unwrap.",
 	 key_create, {
-		{"provider", "NAME", "file, aws, azure or google", true},
-		{"key-id", "ID", "the key at its provider", true},
-		{"directory", "DIR", "of the file provider's keys, on the manager's machine", false},
-		{"credentials", "NAME", "file of the manager's credentials directory", false},
+		{"key-arn", "ARN", "aws: the key", false},
+		{"key-alias", "NAME", "aws: what the customer calls it", false},
+		{"key-region", "NAME", "aws: where it is; must be that of the ARN", false},
 		{"role-arn", "ARN", "aws: the customer's role to assume", false},
 		{"external-id", "ID", "aws: what the customer's role asks for", false},
+		{"key-vault-uri", "URI", "azure: the vault", false},
+		{"key-name", "NAME", "azure: the key in it", false},
 		{"tenant-id", "ID", "azure: the customer's tenant", false},
+		{"kms-key-id", "ID", "google: the key's resource name", false},
+		{"key-id", "NAME", "embedded KMS: the key", false},
+		{"directory", "DIR", "embedded KMS: of its keys, on the manager's machine", false},
+		{"credentials", "NAME", "clouds: file of the manager's credentials directory", false},
 		{"poll-interval", "TIME", "a VM hears from the manager this often; default 10s", false},
 		{"lease", "TIME", "a VM keeps its keys so long without the manager; default 300s", false},
 		{"margin", "TIME", "a VM warns so long before the lease ends; default 60s", false},

@@ -112,6 +112,7 @@ static const char *read_value(const json_t *value, const struct json_member *mem
 	case JSON_MEMBER_BLOB:
 		return read_blob(value, member);
 	case JSON_MEMBER_OBJECTS:
+	case JSON_MEMBER_OBJECT:
 		break;
 	}
 	return "has no type";
@@ -172,6 +173,21 @@ static int read_objects(const json_t *value, const struct json_member *member,
 	return 0;
 }
 
+static int read_inner(json_t *value, const struct json_member *member, char error[static 256])
+{
+	struct json_inner *inner = member->to;
+	char why[256] = "must be an object";
+
+	if (json_is_object(value) &&
+	    read_members(value, inner->members, inner->n_members, why) == 0) {
+		inner->given = true;
+		return 0;
+	}
+	snprintf(error, 256, "member '%.32s'%s %.200s", member->name,
+		 json_is_object(value) ? ":" : "", why);
+	return -EBADMSG;
+}
+
 static int read_members(json_t *object, const struct json_member *members, size_t n_members,
 			char error[static 256])
 {
@@ -194,6 +210,11 @@ static int read_members(json_t *object, const struct json_member *members, size_
 			continue;
 		if (value && members[i].type == JSON_MEMBER_OBJECTS) {
 			if (read_objects(value, &members[i], error) < 0)
+				return -EBADMSG;
+			continue;
+		}
+		if (value && members[i].type == JSON_MEMBER_OBJECT) {
+			if (read_inner(value, &members[i], error) < 0)
 				return -EBADMSG;
 			continue;
 		}

@@ -19,6 +19,7 @@ enum json_member_type {
 	JSON_MEMBER_BYTES_ARRAY, /* to: struct json_bytes_array, of elements of size bytes */
 	JSON_MEMBER_BLOB,	 /* to: uint8_t[size]; hex digits of 1 to size bytes, *n of them */
 	JSON_MEMBER_OBJECTS,	 /* to: struct json_objects */
+	JSON_MEMBER_OBJECT,	 /* to: struct json_inner */
 };
 
 #define JSON_OBJECT_MEMBERS_MAX 4
@@ -28,6 +29,13 @@ enum json_member_type {
 struct json_objects {
 	const struct json_member *members;
 	size_t n_members, stride, max, n;
+};
+
+/* One object, through a table of its own. */
+struct json_inner {
+	const struct json_member *members;
+	size_t n_members;
+	bool given; /* it is there */
 };
 
 struct json_bytes_array {

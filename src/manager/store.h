@@ -58,6 +58,7 @@ struct store_key {
 	int64_t id;
 	char name[ID_TEXT_MAX + 1];
 	struct kms_key kms;
+	char alias[264]; /* aws: what the customer calls it; it names nothing to us; "" none */
 	uint32_t poll_ms, lease_ms, margin_ms, max_staleness_ms, probe_ms;
 	enum expiry expiry;
 	bool confirm_boot;

@@ -79,22 +79,23 @@ int store_key_check(const struct store_key *key, char error[static 256])
 }
 
 /* The settings of a provider, in the store as one JSON object. */
-#define SETTINGS(kms)                                                                              \
+#define SETTINGS(key)                                                                              \
 	{                                                                                          \
-		{"credentials", JSON_MEMBER_NAME, (kms)->credentials, sizeof((kms)->credentials),  \
-		 true},                                                                            \
-			{"role_arn", JSON_MEMBER_TEXT, (kms)->role_arn, sizeof((kms)->role_arn),   \
-			 true},                                                                    \
-			{"external_id", JSON_MEMBER_TEXT, (kms)->external_id,                      \
-			 sizeof((kms)->external_id), true},                                        \
-			{"tenant_id", JSON_MEMBER_NAME, (kms)->tenant_id,                          \
-			 sizeof((kms)->tenant_id), true},                                          \
+		{"key_alias", JSON_MEMBER_TEXT, (key)->alias, sizeof((key)->alias), true},         \
+			{"credentials", JSON_MEMBER_NAME, (key)->kms.credentials,                  \
+			 sizeof((key)->kms.credentials), true},                                    \
+			{"role_arn", JSON_MEMBER_TEXT, (key)->kms.role_arn,                        \
+			 sizeof((key)->kms.role_arn), true},                                       \
+			{"external_id", JSON_MEMBER_TEXT, (key)->kms.external_id,                  \
+			 sizeof((key)->kms.external_id), true},                                    \
+			{"tenant_id", JSON_MEMBER_NAME, (key)->kms.tenant_id,                      \
+			 sizeof((key)->kms.tenant_id), true},                                      \
 	}
 
 /* malloc'd; NULL out of memory. */
-static char *settings_text(const struct kms_key *kms)
+static char *settings_text(const struct store_key *key)
 {
-	const struct json_member members[] = SETTINGS((struct kms_key *)kms);
+	const struct json_member members[] = SETTINGS((struct store_key *)key);
 	json_t *json = json_object();
 	char *text;
 
@@ -111,7 +112,7 @@ static char *settings_text(const struct kms_key *kms)
 
 static void settings_read(const char *text, struct store_key *key)
 {
-	const struct json_member members[] = SETTINGS(&key->kms);
+	const struct json_member members[] = SETTINGS(key);
 	char error[256];
 
 	if (json_read_object(text, strlen(text), members, ELEMENTSOF(members), error) < 0)
@@ -126,7 +127,7 @@ void store_credentials_dir(const struct store *store, struct kms_key *kms)
 int store_key_insert(struct store *store, struct store_key *key)
 {
 	sqlite3_stmt *statement = sql_statement(store, SQL_KEY_INSERT);
-	_cleanup_free_ char *settings = settings_text(&key->kms);
+	_cleanup_free_ char *settings = settings_text(key);
 	int r;
 
 	if (!statement || !settings)
@@ -155,7 +156,7 @@ int store_key_insert(struct store *store, struct store_key *key)
 
 static void key_from_row(struct store *store, sqlite3_stmt *row, struct store_key *key)
 {
-	char settings[1024];
+	char settings[2048];
 
 	*key = (struct store_key){
 		.id = (int64_t)sql_column_int(row, 0),

@@ -101,7 +101,7 @@ def main() -> None:
         try:
             with World(work, POLICY) as world:
                 shutil.copytree(cloud.credentials, world.state / "credentials", dirs_exist_ok=True)
-                world.admin("key", "create", "google", "--provider", "google", "--key-id", KEY_ID, "--credentials", "google-account",
+                world.admin("key", "create", "google", "--kms-key-id", KEY_ID, "--credentials", "google-account",
                             *(x for pair in POLICY.items() for x in pair))
                 start = time.monotonic()
                 nodes = populate(world, program, args.keks)

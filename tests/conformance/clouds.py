@@ -32,9 +32,9 @@ from standin import AWS_KEY, EXTERNAL_ID, GOOGLE_KEY, ROLE  # noqa: E402
 PROBE_S = 4       # where the interval is what counts
 SELDOM_S = 15     # where the event is
 CLOUDS = {
-    "aws": (["--key-id", AWS_KEY, "--credentials", "aws-static", "--role-arn", ROLE, "--external-id", EXTERNAL_ID], "Disabled"),
-    "azure": (["--key-id", "https://emberlock.vault.azure.net/keys/k", "--credentials", "azure-assertion"], "disabled"),
-    "google": (["--key-id", GOOGLE_KEY, "--credentials", "google-account"], "DISABLED"),
+    "aws": (["--key-arn", AWS_KEY, "--credentials", "aws-static", "--role-arn", ROLE, "--external-id", EXTERNAL_ID], "Disabled"),
+    "azure": (["--key-vault-uri", "https://emberlock.vault.azure.net", "--key-name", "k", "--credentials", "azure-assertion"], "disabled"),
+    "google": (["--kms-key-id", GOOGLE_KEY, "--credentials", "google-account"], "DISABLED"),
 }
 
 
@@ -86,7 +86,7 @@ def say(world: World, clouds: Clouds, cloud: str, key: str) -> None:
 def add_key(world: World, clouds: Clouds, cloud: str, key: str, probe_s: int) -> None:
     options, _ = CLOUDS[cloud]
     policy = {**world.policy, "--probe-interval": f"{probe_s}s"}
-    world.admin("key", "create", key, "--provider", cloud, *options, *(x for pair in policy.items() for x in pair))
+    world.admin("key", "create", key, *options, *(x for pair in policy.items() for x in pair))
     shutil.copy(clouds.directory / "events" / cloud, world.state / "events" / key)
 
 

@@ -98,7 +98,7 @@ def on(rights: tuple[str, ...], resource: str) -> list[dict[str, Any]]:
 
 def create(world: World, name: str, arn: str, credentials: str, *options: str) -> str:
     policy = [x for pair in POLICY.items() for x in pair]
-    return world.admin("key", "create", name, "--provider", "aws", "--key-id", arn, "--credentials", credentials, *options, *policy, check=False)
+    return world.admin("key", "create", name, "--key-arn", arn, "--credentials", credentials, *options, *policy, check=False)
 
 
 def shown(world: World, key: str) -> dict[str, Any]:

@@ -23,6 +23,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	};
 	struct json_objects objects = {part, ELEMENTSOF(part), sizeof(parts[0]), ELEMENTSOF(parts),
 				       0};
+	char word[4] = "";
+	const struct json_member in[] = {{"word", JSON_MEMBER_NAME, word, sizeof(word)}};
+	struct json_inner inner = {in, ELEMENTSOF(in)};
 	const struct json_member members[] = {
 		{"text", JSON_MEMBER_TEXT, text, sizeof(text), true},
 		{"name", JSON_MEMBER_NAME, name, sizeof(name)},
@@ -31,6 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		{"bytes", JSON_MEMBER_BYTES, fixed, sizeof(fixed), true},
 		{"array", JSON_MEMBER_BYTES_ARRAY, &array, sizeof(items[0]), true},
 		{"parts", JSON_MEMBER_OBJECTS, &objects, 0, true},
+		{"inner", JSON_MEMBER_OBJECT, &inner, 0, true},
 	};
 
 	if (json_read_object((const char *)bytes, size, members, ELEMENTSOF(members), error) < 0) {
@@ -39,6 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	}
 	must(memchr(text, 0, sizeof(text)) && memchr(name, 0, sizeof(name)));
 	must(name_is_valid(name, sizeof(name) - 1));
+	must(memchr(word, 0, sizeof(word)) && inner.given == (word[0] != 0));
 	must(number <= UINT32_MAX && array.n <= ELEMENTSOF(items));
 	must(objects.n <= ELEMENTSOF(parts));
 	for (size_t i = 0; i < objects.n; i++)

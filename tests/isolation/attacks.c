@@ -889,8 +889,8 @@ static void a_cmk_of_another(void **state)
 	char body[512], directory[128];
 
 	snprintf(body, sizeof(body),
-		 "{\"name\":\"thief\",\"provider\":\"file\",\"key_id\":\"alpha-key\","
-		 "\"directory\":\"%s\"" POLL "}",
+		 "{\"name\":\"thief\",\"file_key_info\":{\"key_id\":\"alpha-key\","
+		 "\"directory\":\"%s\"}" POLL "}",
 		 key_dir);
 	key_admin("POST", "/v1/keys", body, 204);
 	key_admin("POST", "/v1/workspaces", "{\"name\":\"thief\"}", 204);
@@ -906,8 +906,8 @@ static void a_cmk_of_another(void **state)
 		snprintf(directory, sizeof(directory), spelled[i], key_dir);
 #pragma GCC diagnostic pop
 		snprintf(body, sizeof(body),
-			 "{\"name\":\"again\",\"provider\":\"file\",\"key_id\":\"alpha-key\","
-			 "\"directory\":\"%s\"" POLL "}",
+			 "{\"name\":\"again\",\"file_key_info\":{\"key_id\":\"alpha-key\","
+			 "\"directory\":\"%s\"}" POLL "}",
 			 directory);
 		try_body("POST", "/v1/keys", body, NOT_VALID, "the CMK of another, spelled anew");
 	}
@@ -924,62 +924,67 @@ static void a_cmk_of_another(void **state)
 
 #define AWS_KEY	   "arn:aws:kms:eu-central-1:111122223333:key/0d990263-018e-4e65-a703-eff731de951e"
 #define AWS_ROLE   "\"role_arn\":\"arn:aws:iam::111122223333:role/customer\""
-#define AZURE_KEY  "https://emberlock.vault.azure.net/keys/k"
 #define GOOGLE_KEY "projects/p-1/locations/europe-west3/keyRings/r/cryptoKeys/k"
+
+#define AWS(more) "\"aws_key_info\":{\"key_arn\":\"" AWS_KEY "\"" more "},\"credentials\":"
+#define AZURE(more)                                                                                \
+	"\"azure_key_info\":{\"key_vault_uri\":\"https://emberlock.vault.azure.net\","             \
+	"\"key_name\":\"k\"" more "},\"credentials\":"
+#define GOOGLE(more) "\"gcp_key_info\":{\"kms_key_id\":\"" GOOGLE_KEY "\"" more "},\"credentials\":"
 
 /* The manager's own credentials are good for the customer's CMK: it is the deputy. */
 static const struct cloud {
-	const char *provider, *key_id, *rightful;
+	const char *name, *rightful;
 	/* What a tenant may say of itself, and how it is refused: when the configuration is made (0: it
 	 * is made), or when a workspace is bound. */
 	struct {
 		const char *settings;
 		unsigned at_creation;
-	} claims[8];
+	} claims[9];
 } clouds[] = {
 	{"aws",
-	 AWS_KEY,
-	 "\"credentials\":\"aws-static\"," AWS_ROLE ",\"external_id\":\"tenant-4711\"",
+	 AWS("," AWS_ROLE ",\"external_id\":\"tenant-4711\"") "\"aws-static\"",
 	 {
-		 {"\"credentials\":\"aws-static\"," AWS_ROLE ",\"external_id\":\"tenant-4711\"", 0},
-		 {"\"credentials\":\"aws-static\"," AWS_ROLE ",\"external_id\":\"tenant-4712\"",
+		 {AWS("," AWS_ROLE ",\"external_id\":\"tenant-4711\"") "\"aws-static\"", 0},
+		 {AWS("," AWS_ROLE ",\"external_id\":\"tenant-4712\"") "\"aws-static\"",
 		  REFUSED_BY_KMS},
-		 {"\"credentials\":\"aws-static\"," AWS_ROLE, NOT_VALID},
-		 {"\"credentials\":\"aws-static\",\"external_id\":\"tenant-4711\"", NOT_VALID},
-		 {"\"credentials\":\"aws-static\",\"role_arn\":\"arn:aws:iam::111122223333:role/"
-		  "other\",\"external_id\":\"tenant-4711\"",
+		 {AWS("," AWS_ROLE) "\"aws-static\"", NOT_VALID},
+		 {AWS(",\"external_id\":\"tenant-4711\"") "\"aws-static\"", NOT_VALID},
+		 {AWS(",\"role_arn\":\"arn:aws:iam::111122223333:role/other\","
+		      "\"external_id\":\"tenant-4711\"") "\"aws-static\"",
 		  REFUSED_BY_KMS},
-		 {"\"credentials\":\"aws-static\"", 0},
-		 {"\"credentials\":\"../credentials/aws-static\"", BAD_FORM},
-		 {"\"credentials\":\"azure-secret\"", REFUSED_BY_KMS | NOT_NOW},
+		 {AWS("") "\"aws-static\"", 0},
+		 {AWS(",\"key_alias\":\"alias/mine\"") "\"aws-static\"", 0},
+		 {AWS("") "\"../credentials/aws-static\"", BAD_FORM},
+		 {AWS("") "\"azure-secret\"", REFUSED_BY_KMS | NOT_NOW},
 	 }},
 	{"azure",
-	 AZURE_KEY,
-	 "\"credentials\":\"azure-secret\"",
+	 AZURE("") "\"azure-secret\"",
 	 {
-		 {"\"credentials\":\"azure-secret\"", 0},
-		 {"\"credentials\":\"azure-assertion\"", 0},
-		 {"\"credentials\":\"azure-secret\",\"tenant_id\":\"tenant-1\"", 0},
-		 {"\"credentials\":\"azure-secret\",\"tenant_id\":\"tenant-2\"",
+		 {AZURE("") "\"azure-secret\"", 0},
+		 {AZURE("") "\"azure-assertion\"", 0},
+		 {AZURE(",\"tenant_id\":\"tenant-1\"") "\"azure-secret\"", 0},
+		 {AZURE(",\"tenant_id\":\"tenant-2\"") "\"azure-secret\"",
 		  REFUSED_BY_KMS | NOT_NOW},
-		 {"\"credentials\":\"azure-secret\",\"tenant_id\":\"../tenant-1\"", BAD_FORM},
-		 {"\"credentials\":\"azure-secret\"," AWS_ROLE, NOT_VALID},
+		 {AZURE(",\"tenant_id\":\"../tenant-1\"") "\"azure-secret\"", BAD_FORM},
+		 {AZURE("," AWS_ROLE) "\"azure-secret\"", BAD_FORM},
+		 {"\"azure_key_info\":{\"key_vault_uri\":\"https://emberlock.vault.azure.net//\","
+		  "\"key_name\":\"k\"},\"credentials\":\"azure-secret\"",
+		  NOT_VALID},
+		 {AZURE("") "\"azure-secret\"," GOOGLE("") "\"google-account\"", BAD_FORM},
 	 }},
 	{"google",
-	 GOOGLE_KEY,
-	 "\"credentials\":\"google-account\"",
+	 GOOGLE("") "\"google-account\"",
 	 {
-		 {"\"credentials\":\"google-account\"", 0},
-		 {"\"credentials\":\"google-metadata\"", 0},
-		 {"\"credentials\":\"google-account\",\"tenant_id\":\"tenant-1\"", NOT_VALID},
+		 {GOOGLE("") "\"google-account\"", 0},
+		 {GOOGLE("") "\"google-metadata\"", 0},
+		 {GOOGLE(",\"tenant_id\":\"tenant-1\"") "\"google-account\"", BAD_FORM},
 	 }},
 };
 
-static void cloud_key(const struct cloud *cloud, const char *name, const char *settings,
-		      char body[static 1024])
+static void cloud_key(const char *name, const char *settings, char body[static 1024])
 {
-	snprintf(body, 1024, "{\"name\":\"%s\",\"provider\":\"%s\",\"key_id\":\"%s\",%s" POLL "}",
-		 name, cloud->provider, cloud->key_id, settings);
+	snprintf(body, 1024, "{\"name\":\"%s\",%s" POLL "}", name, settings);
 }
 
 static void try_claims(const struct cloud *cloud)
@@ -987,8 +992,8 @@ static void try_claims(const struct cloud *cloud)
 	char body[1024], name[32], key[64];
 
 	for (size_t i = 0; i < ELEMENTSOF(cloud->claims) && cloud->claims[i].settings; i++) {
-		snprintf(name, sizeof(name), "claim-%s-%zu", cloud->provider, i);
-		cloud_key(cloud, name, cloud->claims[i].settings, body);
+		snprintf(name, sizeof(name), "claim-%s-%zu", cloud->name, i);
+		cloud_key(name, cloud->claims[i].settings, body);
 		if (cloud->claims[i].at_creation) {
 			try_body("POST", "/v1/keys", body, cloud->claims[i].at_creation,
 				 "a claim to another's CMK");
@@ -1016,9 +1021,9 @@ static void the_deputy_in_the_clouds(void **state)
 	assert_int_equal(rmdir(to), 0);
 	assert_int_equal(rename(from, to), 0);
 	for (size_t i = 0; i < ELEMENTSOF(clouds); i++) {
-		const char *name = clouds[i].provider;
+		const char *name = clouds[i].name;
 
-		cloud_key(&clouds[i], name, clouds[i].rightful, body);
+		cloud_key(name, clouds[i].rightful, body);
 		key_admin("POST", "/v1/keys", body, 204);
 		make_workspace(name, name);
 		try_claims(&clouds[i]);

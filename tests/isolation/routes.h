@@ -46,8 +46,8 @@ static inline void prepare_key(struct made *made)
 {
 	assert_int_equal(keyfile_create(key_dir, "doomed-key"), 0);
 	body_json(made,
-		  "{\"name\":\"doomed-key\",\"provider\":\"file\",\"key_id\":\"doomed-key\","
-		  "\"directory\":\"%s\"" POLL "}",
+		  "{\"name\":\"doomed-key\",\"file_key_info\":{\"key_id\":\"doomed-key\","
+		  "\"directory\":\"%s\"}" POLL "}",
 		  key_dir);
 }
 

@@ -93,7 +93,7 @@ test_usage() {
 	refuses usage/missing-option 2 "--root-key is required" nobody signing-key rotate
 	refuses usage/unknown-option 2 "unknown option --colour" nobody key list --colour
 	refuses usage/option-of-another 2 "unknown option --lease" nobody key list --lease 3s
-	refuses usage/option-twice 2 "--lease is given twice" nobody key create k --provider file --key-id k --lease 1s --lease=2s
+	refuses usage/option-twice 2 "--lease is given twice" nobody key create k --key-id k --lease 1s --lease=2s
 	refuses usage/missing-value 2 "--directory needs a value" nobody file-kms create k --directory
 	refuses usage/value-of-switch 2 "--json takes no value" nobody key list --json=yes
 }
@@ -134,7 +134,7 @@ test_identity() {
 	does identity/environment "NAME" env EMBERLOCK_IDENTITY="$work/state/identities/operator" "$bin/emberlock-admin" key list
 }
 
-create_key() { admin key create "$1" --provider file --key-id "$2" --directory "$work/kms" "${@:3}"; }
+create_key() { admin key create "$1" --key-id "$2" --directory "$work/kms" "${@:3}"; }
 
 test_keys() {
 	does key/create "main: created" create_key main cmk --lease 60s --margin 15s --poll-interval 5s --probe-interval 1s \
@@ -145,8 +145,10 @@ test_keys() {
 	does key/show-json '"lease_ms": 60000' admin key show main --json
 	refuses key/create-again 1 "(409).*main" create_key main cmk
 	refuses key/absent-cmk 1 "refuses" create_key other absent
-	refuses key/as-operator 1 "(403)" operator key create other --provider file --key-id cmk --directory "$work/kms"
-	refuses key/bad-provider 1 "provider" admin key create other --provider nimbus --key-id cmk
+	refuses key/as-operator 1 "(403)" operator key create other --key-id cmk --directory "$work/kms"
+	refuses key/no-provider 1 "which key: --key-arn, --key-vault-uri, --kms-key-id or --key-id" admin key create other --lease 60s
+	refuses key/two-providers 1 "--key-arn is of aws, --key-id of file" admin key create other --key-id cmk --key-arn a --directory "$work/kms"
+	refuses key/part-of-a-key 1 "'file_key_info': member 'directory' is missing" admin key create other --key-id cmk
 	refuses key/bad-lease 1 "lease" create_key other cmk --lease 1s
 	refuses key/bad-duration 1 "--lease: 'soon' is no duration" create_key other cmk --lease soon
 	refuses key/bad-expiry 1 "'expiry' must be shred or warn" create_key other cmk --expiry never
@@ -210,25 +212,31 @@ test_clouds() {
 	done
 	does clouds/directory "^700$" stat -c %a "$work/state/credentials"
 	cp "$work/clouds/credentials/"* "$work/state/credentials"
-	does clouds/aws "^a1: created" admin key create a1 --provider aws --key-id "$cmk" --credentials aws-static
-	does clouds/aws-role "^a2: created" admin key create a2 --provider aws --key-id "$cmk" --credentials aws-instance \
+	does clouds/aws "^a1: created" admin key create a1 --key-arn "$cmk" --credentials aws-static --key-alias alias/main
+	does clouds/aws-role "^a2: created" admin key create a2 --key-arn "$cmk" --credentials aws-instance \
 		--role-arn "$role" --external-id tenant-4711
-	does clouds/azure "^b: created" admin key create b --provider azure --credentials azure-assertion \
-		--key-id https://emberlock.vault.azure.net/keys/k
-	does clouds/google "^c: created" admin key create c --provider google --credentials google-account \
-		--key-id projects/p-1/locations/europe-west3/keyRings/r/cryptoKeys/k
+	does clouds/azure "^b: created" admin key create b --credentials azure-assertion \
+		--key-vault-uri https://emberlock.vault.azure.net/ --key-name k
+	does clouds/google "^c: created" admin key create c --credentials google-account \
+		--kms-key-id projects/p-1/locations/europe-west3/keyRings/r/cryptoKeys/k
+	does clouds/show-azure "^key +https://emberlock.vault.azure.net/keys/k$" operator key show b
+	does clouds/show-azure-json '"key_vault_uri": "https://emberlock.vault.azure.net"' operator key show b --json
+	does clouds/show-google "^c +google +projects/p-1/" operator key list
+	does clouds/show-alias "^alias +alias/main$" operator key show a1
+	does clouds/show-region '"key_region": "eu-central-1"' operator key show a2 --json
 	does clouds/show "^role +$role\$" operator key show a2
 	does clouds/show-credentials "^credentials +aws-instance$" operator key show a2
 	does clouds/no-secret-shown "" sh -c "! '$bin/emberlock-admin' --identity '$work/state/identities/operator' key list --json | grep -e canary -e EXAMPLEKEY"
-	refuses clouds/external-id 1 "misconfigured.*(AccessDenied|identity)|identity" admin key create d --provider aws --key-id "$cmk" \
+	refuses clouds/external-id 1 "misconfigured.*(AccessDenied|identity)|identity" admin key create d --key-arn "$cmk" \
 		--credentials aws-static --role-arn "$role" --external-id tenant-4712
-	refuses clouds/no-external-id 1 "(400).*role_arn, external_id" admin key create d --provider aws --key-id "$cmk" --credentials aws-static --role-arn "$role"
-	refuses clouds/no-credentials 1 "(400).*credentials" admin key create d --provider aws --key-id "$cmk"
-	refuses clouds/path 1 "'credentials'" admin key create d --provider aws --key-id "$cmk" --credentials ../signing.key
-	refuses clouds/absent 1 "credentials/none: No such file" admin key create d --provider aws --key-id "$cmk" --credentials none
-	refuses clouds/not-credentials 1 "credentials/web-token: .*JSON" admin key create d --provider aws --key-id "$cmk" --credentials web-token
-	refuses clouds/another-cloud 1 "'provider' is not that of the key" admin key create d --provider aws --key-id "$cmk" --credentials google-account
-	refuses clouds/alias 1 "(400).*key_id" admin key create d --provider aws --key-id alias/main --credentials aws-static
+	refuses clouds/no-external-id 1 "(400).*role_arn, external_id" admin key create d --key-arn "$cmk" --credentials aws-static --role-arn "$role"
+	refuses clouds/no-credentials 1 "(400).*credentials" admin key create d --key-arn "$cmk"
+	refuses clouds/path 1 "'credentials'" admin key create d --key-arn "$cmk" --credentials ../signing.key
+	refuses clouds/absent 1 "credentials/none: No such file" admin key create d --key-arn "$cmk" --credentials none
+	refuses clouds/not-credentials 1 "credentials/web-token: .*JSON" admin key create d --key-arn "$cmk" --credentials web-token
+	refuses clouds/another-cloud 1 "'provider' is not that of the key" admin key create d --key-arn "$cmk" --credentials google-account
+	refuses clouds/alias 1 "(400).*key_arn" admin key create d --key-arn alias/main --credentials aws-static
+	refuses clouds/other-region 1 "(400).*key_region" admin key create d --key-arn "$cmk" --key-region us-east-1 --credentials aws-static
 	refuses clouds/not-made 1 "(404)" operator key show d
 	does clouds/delete "" sh -c "for k in a1 a2 b c; do '$bin/emberlock-admin' --identity '$work/state/identities/key-administrator' key delete \$k || exit 1; done"
 	does clouds/no-secret-logged "" sh -c "! grep -e canary -e EXAMPLEKEY '$work/manager.log'"

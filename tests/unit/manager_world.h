@@ -437,7 +437,7 @@ static inline void make_key(const char *name, const char *more)
 
 	assert_int_equal(keyfile_create(key_dir, name), 0);
 	snprintf(body, sizeof(body),
-		 "{\"name\":\"%s\",\"provider\":\"file\",\"key_id\":\"%s\",\"directory\":\"%s\"%s}",
+		 "{\"name\":\"%s\",\"file_key_info\":{\"key_id\":\"%s\",\"directory\":\"%s\"}%s}",
 		 name, name, key_dir, more);
 	key_admin("POST", "/v1/keys", body, 204);
 }

@@ -217,7 +217,8 @@ static void has_error(const struct reply *reply, long status, const char *in_mes
 	json_decref(body);
 }
 
-#define KEY_BODY "\"provider\":\"file\",\"key_id\":\"k\",\"directory\":\"/nonexistent\""
+#define AWS_KEY	 "arn:aws:kms:eu-central-1:111122223333:key/k"
+#define KEY_BODY "\"file_key_info\":{\"key_id\":\"k\",\"directory\":\"/nonexistent\"}"
 
 static void bad_bodies_are_refused_by_name(void **state)
 {
@@ -241,6 +242,26 @@ static void bad_bodies_are_refused_by_name(void **state)
 		 "'public_key'"},
 		{"POST", "/v1/vms", "{\"workspace\":\"w\",\"vm\":\"v\"}",
 		 "'public_key' is missing"},
+		{"POST", "/v1/keys", "{\"name\":\"k\"}", "'aws_key_info'"},
+		{"POST", "/v1/keys", "{\"name\":\"k\",\"file_key_info\":[]}",
+		 "'file_key_info' must be an object"},
+		{"POST", "/v1/keys", "{\"name\":\"k\",\"file_key_info\":{\"key_id\":\"k\"}}",
+		 "'file_key_info': member 'directory' is missing"},
+		{"POST", "/v1/keys", "{\"name\":\"k\",\"gcp_key_info\":{\"key_arn\":\"k\"}}",
+		 "'gcp_key_info': unknown member 'key_arn'"},
+		{"POST", "/v1/keys",
+		 "{\"name\":\"k\"," KEY_BODY ",\"gcp_key_info\":{\"kms_key_id\":\"k\"}}",
+		 "one CMK"},
+		{"POST", "/v1/keys", "{\"name\":\"k\",\"aws_key_info\":{\"key_arn\":\"alias/a\"}}",
+		 "key_arn"},
+		{"POST", "/v1/keys",
+		 "{\"name\":\"k\",\"aws_key_info\":{\"key_arn\":\"" AWS_KEY
+		 "\",\"key_region\":\"us-east-1\"}}",
+		 "key_region"},
+		{"POST", "/v1/keys",
+		 "{\"name\":\"k\",\"azure_key_info\":{\"key_vault_uri\":\"https://v.example\","
+		 "\"key_name\":\"k\"}}",
+		 "key_vault_uri"},
 		{"POST", "/v1/keys", "{\"name\":\"k\"," KEY_BODY ",\"lease_ms\":-1}", "'lease_ms'"},
 		{"POST", "/v1/keys", "{\"name\":\"k\"," KEY_BODY ",\"lease_ms\":1.5}",
 		 "'lease_ms'"},

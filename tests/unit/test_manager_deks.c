@@ -546,8 +546,8 @@ static void test_lost_database(void **state)
 		char body[256];
 
 		snprintf(body, sizeof(body),
-			 "{\"name\":\"main\",\"provider\":\"file\",\"key_id\":\"main\","
-			 "\"directory\":\"%s\"" QUICK "}",
+			 "{\"name\":\"main\",\"file_key_info\":{\"key_id\":\"main\","
+			 "\"directory\":\"%s\"}" QUICK "}",
 			 key_dir);
 		key_admin("POST", "/v1/keys", body, 204);
 	}

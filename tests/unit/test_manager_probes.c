@@ -4,9 +4,9 @@
 #include "manager_world.h"
 #include "standin.h"
 
-#define AWS_KEY	   "arn:aws:kms:eu-central-1:111122223333:key/0d990263-018e-4e65-a703-eff731de951e"
-#define AZURE_KEY  "https://emberlock.vault.azure.net/keys/k"
-#define GOOGLE_KEY "projects/p-1/locations/europe-west3/keyRings/r/cryptoKeys/k"
+#define AWS_KEY	    "arn:aws:kms:eu-central-1:111122223333:key/0d990263-018e-4e65-a703-eff731de951e"
+#define AZURE_VAULT "https://emberlock.vault.azure.net"
+#define GOOGLE_KEY  "projects/p-1/locations/europe-west3/keyRings/r/cryptoKeys/k"
 
 /* Only events start probes; no lease ends in the slowest run. */
 #define SELDOM                                                                                     \
@@ -20,9 +20,11 @@
 static const struct cloud {
 	const char *name, *settings;
 } clouds[] = {
-	{"aws", "\"key_id\":\"" AWS_KEY "\",\"credentials\":\"aws-static\""},
-	{"azure", "\"key_id\":\"" AZURE_KEY "\",\"credentials\":\"azure-secret\""},
-	{"google", "\"key_id\":\"" GOOGLE_KEY "\",\"credentials\":\"google-account\""},
+	{"aws", "\"aws_key_info\":{\"key_arn\":\"" AWS_KEY "\"},\"credentials\":\"aws-static\""},
+	{"azure", "\"azure_key_info\":{\"key_vault_uri\":\"" AZURE_VAULT
+		  "\",\"key_name\":\"k\"},\"credentials\":\"azure-secret\""},
+	{"google",
+	 "\"gcp_key_info\":{\"kms_key_id\":\"" GOOGLE_KEY "\"},\"credentials\":\"google-account\""},
 };
 #define N_CLOUDS (sizeof(clouds) / sizeof(clouds[0]))
 static struct vm vms[N_CLOUDS];
@@ -112,8 +114,7 @@ static void admit(struct vm *vm, const char *name, const struct cloud *cloud, co
 {
 	char body[1024];
 
-	snprintf(body, sizeof(body), "{\"name\":\"%s\",\"provider\":\"%s\",%s%s}", name,
-		 cloud->name, cloud->settings, settings);
+	snprintf(body, sizeof(body), "{\"name\":\"%s\",%s%s}", name, cloud->settings, settings);
 	key_admin("POST", "/v1/keys", body, 204);
 	make_workspace(name, name);
 	vm_enrol(vm, name, "db1");

@@ -148,7 +148,8 @@ static void test_requests(void **state)
 	assert_int_equal(status_of(record), 204);
 	assert_true(has(record, "by", "key-administrator") &&
 		    has(record, "role", "key-administrator") && has(record, "method", "POST"));
-	assert_true(has(json_object_get(record, "request"), "key_id", "main"));
+	assert_true(has(json_object_get(json_object_get(record, "request"), "file_key_info"),
+			"key_id", "main"));
 	json_decref(record);
 	/* Refused: for the role, by the handler, for what the body says, which is not kept. */
 	json_decref(admin("operator", "DELETE", "/v1/keys/main", NULL, 403));

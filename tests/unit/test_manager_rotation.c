@@ -6,9 +6,10 @@
 
 #include <sqlite3.h>
 
-#define AWS_KEY	   "arn:aws:kms:eu-central-1:111122223333:key/0d990263-018e-4e65-a703-eff731de951e"
-#define AZURE_KEY  "https://emberlock.vault.azure.net/keys/k"
-#define GOOGLE_KEY "projects/p-1/locations/europe-west3/keyRings/r/cryptoKeys/k"
+#define AWS_KEY	    "arn:aws:kms:eu-central-1:111122223333:key/0d990263-018e-4e65-a703-eff731de951e"
+#define AZURE_VAULT "https://emberlock.vault.azure.net"
+#define AZURE_NAME  "k"
+#define GOOGLE_KEY  "projects/p-1/locations/europe-west3/keyRings/r/cryptoKeys/k"
 
 #define SETTINGS                                                                                   \
 	",\"poll_ms\":1000,\"lease_ms\":120000,\"margin_ms\":10000,\"max_staleness_ms\":90000,"    \
@@ -16,12 +17,16 @@
 #define USES 4
 
 static const struct cloud {
-	const char *name, *key_id, *credentials;
+	const char *name;
+	const char *info; /* up to where the CMK's own name ends */
+	const char *credentials;
 	bool tells_version;
 } clouds[] = {
-	{"aws", AWS_KEY, "aws-static", false},
-	{"azure", AZURE_KEY, "azure-secret", true},
-	{"google", GOOGLE_KEY, "google-account", true},
+	{"aws", "\"aws_key_info\":{\"key_arn\":\"" AWS_KEY, "aws-static", false},
+	{"azure",
+	 "\"azure_key_info\":{\"key_vault_uri\":\"" AZURE_VAULT "/\",\"key_name\":\"" AZURE_NAME,
+	 "azure-secret", true},
+	{"google", "\"gcp_key_info\":{\"kms_key_id\":\"" GOOGLE_KEY, "google-account", true},
 };
 #define GOOGLE (&clouds[2])
 
@@ -60,10 +65,8 @@ static void make_cloud_workspace(const struct cloud *cloud, const char *name)
 	char body[1024];
 
 	snprintf(body, sizeof(body),
-		 "{\"name\":\"%s\",\"provider\":\"%s\",\"key_id\":\"%s%s%s\","
-		 "\"credentials\":\"%s\"" SETTINGS "}",
-		 name, cloud->name, cloud->key_id, first ? "" : "-", first ? "" : name,
-		 cloud->credentials);
+		 "{\"name\":\"%s\",%s%s%s\"},\"credentials\":\"%s\"" SETTINGS "}", name,
+		 cloud->info, first ? "" : "-", first ? "" : name, cloud->credentials);
 	key_admin("POST", "/v1/keys", body, 204);
 	make_workspace(name, name);
 }

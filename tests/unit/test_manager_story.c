@@ -73,7 +73,7 @@ static int make_tenant(void **state)
 	read_hex("root.pub", root_public);
 	assert_int_equal(keyfile_create(kms(), "cmk"), 0);
 	snprintf(body, sizeof(body),
-		 "{\"name\":\"main\",\"provider\":\"file\",\"key_id\":\"cmk\",\"directory\":\"%s\","
+		 "{\"name\":\"main\",\"file_key_info\":{\"key_id\":\"cmk\",\"directory\":\"%s\"},"
 		 "\"poll_ms\":1000,\"lease_ms\":60000,\"margin_ms\":10000,\"probe_ms\":1000}",
 		 kms());
 	does(ROLE_KEY_ADMINISTRATOR, "POST", "/v1/keys", body);

@@ -8,10 +8,10 @@
 
 #include "base/cleanup.h"
 
-#define AWS_KEY	   "arn:aws:kms:eu-central-1:111122223333:key/0d990263-018e-4e65-a703-eff731de951e"
-#define AWS_ROLE   "arn:aws:iam::111122223333:role/customer"
-#define AZURE_KEY  "https://emberlock.vault.azure.net/keys/k"
-#define GOOGLE_KEY "projects/p-1/locations/europe-west3/keyRings/r/cryptoKeys/k"
+#define AWS_KEY	    "arn:aws:kms:eu-central-1:111122223333:key/0d990263-018e-4e65-a703-eff731de951e"
+#define AWS_ROLE    "arn:aws:iam::111122223333:role/customer"
+#define AZURE_VAULT "https://emberlock.vault.azure.net"
+#define GOOGLE_KEY  "projects/p-1/locations/europe-west3/keyRings/r/cryptoKeys/k"
 
 /* Leases that outlast a test of another cloud. */
 #define SETTINGS                                                                                   \
@@ -26,12 +26,15 @@ static const struct cloud {
 	const char *disable, *forbid; /* orders to the stand-in */
 } clouds[] = {
 	{"aws", "aws",
-	 "\"key_id\":\"" AWS_KEY "\",\"credentials\":\"aws-static\",\"role_arn\":\"" AWS_ROLE
-	 "\",\"external_id\":\"tenant-4711\"",
+	 "\"aws_key_info\":{\"key_arn\":\"" AWS_KEY "\",\"role_arn\":\"" AWS_ROLE
+	 "\",\"external_id\":\"tenant-4711\"},\"credentials\":\"aws-static\"",
 	 "sts", "{\"state\":{\"aws\":\"Disabled\"}}", "{\"allowed\":{\"aws\":[]}}"},
-	{"azure", "azure", "\"key_id\":\"" AZURE_KEY "\",\"credentials\":\"azure-assertion\"",
+	{"azure", "azure",
+	 "\"azure_key_info\":{\"key_vault_uri\":\"" AZURE_VAULT
+	 "\",\"key_name\":\"k\"},\"credentials\":\"azure-assertion\"",
 	 "azure-token", "{\"state\":{\"azure\":\"disabled\"}}", "{\"allowed\":{\"azure\":[]}}"},
-	{"google", "google", "\"key_id\":\"" GOOGLE_KEY "\",\"credentials\":\"google-account\"",
+	{"google", "google",
+	 "\"gcp_key_info\":{\"kms_key_id\":\"" GOOGLE_KEY "\"},\"credentials\":\"google-account\"",
 	 "google-token", "{\"state\":{\"google\":\"DISABLED\"}}", "{\"allowed\":{\"google\":[]}}"},
 };
 #define N_CLOUDS (sizeof(clouds) / sizeof(clouds[0]))
@@ -134,8 +137,8 @@ static void test_admitted(void **state)
 		const struct cloud *cloud = &clouds[i];
 		char body[1024];
 
-		snprintf(body, sizeof(body), "{\"name\":\"%s\",\"provider\":\"%s\",%s" SETTINGS "}",
-			 cloud->name, cloud->provider, cloud->settings);
+		snprintf(body, sizeof(body), "{\"name\":\"%s\",%s" SETTINGS "}", cloud->name,
+			 cloud->settings);
 		key_admin("POST", "/v1/keys", body, 204);
 		make_workspace(cloud->name, cloud->name);
 		vm_enrol(&vms[i], cloud->name, "db1");
@@ -382,9 +385,7 @@ static void test_refused_at_set_up(void **state)
 		const char *message;
 		json_t *answer;
 
-		snprintf(body, sizeof(body),
-			 "{\"name\":\"new\",\"provider\":\"%s\",%s" SETTINGS "}", cloud->provider,
-			 cloud->settings);
+		snprintf(body, sizeof(body), "{\"name\":\"new\",%s" SETTINGS "}", cloud->settings);
 		standin("%s", rows[i].order);
 		answer = admin("key-administrator", "POST", "/v1/keys", body, 409);
 		message = json_string_value(json_object_get(answer, "message"));

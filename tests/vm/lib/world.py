@@ -150,7 +150,7 @@ class World(contextlib.AbstractContextManager["World"]):
 
     def add_key(self, name: str, key_id: str, **policy: str) -> None:
         options = {**self.policy, **{f"--{k.replace('_', '-')}": v for k, v in policy.items()}}
-        self.admin("key", "create", name, "--provider", "file", "--key-id", key_id,
+        self.admin("key", "create", name, "--key-id", key_id,
                    "--directory", str(self.kms), *(x for pair in options.items() for x in pair))
 
     def enrol(self, vm: str, workspace: str = "tenant") -> dict[str, bytes]:

@@ -48,7 +48,7 @@ static int aws_check(const struct kms_key *key, char error[static 256])
 	struct aws_arn arn;
 
 	if (aws_arn_parse(key->key_id, &arn) < 0) {
-		snprintf(error, 256, "key_id: not arn:aws:kms:REGION:ACCOUNT:key/ID");
+		snprintf(error, 256, "key_arn: not arn:aws:kms:REGION:ACCOUNT:key/ID");
 		return -EINVAL;
 	}
 	if (key->tenant_id[0]) {

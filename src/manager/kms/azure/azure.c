@@ -70,7 +70,8 @@ static size_t vault_size(const char *key_id)
 static int azure_check(const struct kms_key *key, char error[static 256])
 {
 	if (vault_size(key->key_id) == 0) {
-		snprintf(error, 256, "key_id: not https://VAULT.vault.azure.net/keys/NAME");
+		snprintf(error, 256,
+			 "key_vault_uri, key_name: not https://VAULT.vault.azure.net and NAME");
 		return -EINVAL;
 	}
 	if (key->role_arn[0] || key->external_id[0]) {

@@ -48,7 +48,8 @@ static int google_check(const struct kms_key *key, char error[static 256])
 {
 	if (!name_of_key(key->key_id)) {
 		snprintf(error, 256,
-			 "key_id: not projects/P/locations/L/keyRings/R/cryptoKeys/K of segments "
+			 "kms_key_id: not projects/P/locations/L/keyRings/R/cryptoKeys/K of "
+			 "segments "
 			 "of [A-Za-z0-9._~-]");
 		return -EINVAL;
 	}
