@@ -13,7 +13,7 @@
 #include "core/message.h"
 
 #define ADMIN_ARGUMENTS_MAX 2
-#define ADMIN_OPTIONS_MAX   24
+#define ADMIN_OPTIONS_MAX   26
 
 #define EXIT_USAGE 2
 

@@ -109,6 +109,45 @@ static int add_infos(const struct admin_call *call, json_t *body)
 	return 0;
 }
 
+/* "MANAGED_SERVICES,STORAGE" */
+static int add_uses(const struct admin_call *call, json_t *body)
+{
+	const char *text = admin_value(call, "use-cases");
+	json_t *array = json_array();
+
+	while (text && *text) {
+		size_t n = strcspn(text, ",");
+
+		if (json_array_append_new(array, json_stringn(text, n)) < 0) {
+			json_decref(array);
+			return admin_refuse(-EINVAL, "--use-cases: must be UTF-8 text");
+		}
+		text += n + (text[n] == ',');
+	}
+	if (admin_value(call, "use-cases"))
+		json_object_set(body, "use_cases", array);
+	json_decref(array);
+	return 0;
+}
+
+/* The one member of aws_key_info that is no text. */
+static int add_volumes(const struct admin_call *call, json_t *body)
+{
+	const char *text = admin_value(call, "reuse-key-for-cluster-volumes");
+	json_t *info = json_object_get(body, "aws_key_info");
+
+	if (!text)
+		return 0;
+	if (!info)
+		return admin_refuse(-EINVAL, "--reuse-key-for-cluster-volumes: of --key-arn alone");
+	if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
+		return admin_refuse(-EINVAL,
+				    "--reuse-key-for-cluster-volumes: must be true or false");
+	json_object_set_new(info, "reuse_key_for_cluster_volumes",
+			    json_boolean(strcmp(text, "true") == 0));
+	return 0;
+}
+
 static int key_create(const struct admin_call *call)
 {
 	_cleanup_(free_json) json_t *body = NULL;
@@ -122,6 +161,10 @@ static int key_create(const struct admin_call *call)
 	if (admin_value(call, "confirm-boot"))
 		json_object_set_new(body, "confirm_boot", json_true());
 	r = add_infos(call, body);
+	if (r == 0)
+		r = add_volumes(call, body);
+	if (r == 0)
+		r = add_uses(call, body);
 	if (r == 0)
 		r = add_durations(call, body);
 	if (r < 0)
@@ -148,9 +191,28 @@ static json_t *key_text(const json_t *info)
 	return json_sprintf("%s/keys/%s", vault, name);
 }
 
+static json_t *uses_text(const json_t *uses)
+{
+	char text[64] = "";
+	const json_t *use;
+	size_t i, n = 0;
+
+	json_array_foreach(uses, i, use)
+	{
+		int k = snprintf(text + n, sizeof(text) - n, "%s%s", i ? ", " : "",
+				 json_string_value(use));
+
+		if (k < 0 || (size_t)k >= sizeof(text) - n)
+			break;
+		n += (size_t)k;
+	}
+	return json_string(text);
+}
+
 /* For tables: the members of the CMK's own object beside the others, its provider and its id. */
 static void flatten(json_t *key)
 {
+	json_object_set_new(key, "uses", uses_text(json_object_get(key, "use_cases")));
 	for (size_t i = 0; i < ELEMENTSOF(infos); i++) {
 		json_t *info = json_object_get(key, infos[i].object);
 
@@ -198,6 +260,8 @@ static int key_show(const struct admin_call *call)
 		{"role", "role_arn", ADMIN_COLUMN_TEXT},
 		{"external id", "external_id", ADMIN_COLUMN_TEXT},
 		{"tenant", "tenant_id", ADMIN_COLUMN_TEXT},
+		{"use cases", "uses", ADMIN_COLUMN_TEXT},
+		{"cluster volumes", "reuse_key_for_cluster_volumes", ADMIN_COLUMN_TEXT},
 		{"state", "state", ADMIN_COLUMN_TEXT},
 		{"class", "class", ADMIN_COLUMN_TEXT},
 		{"last answer", "code", ADMIN_COLUMN_TEXT},
@@ -384,6 +448,7 @@ const struct admin_command admin_key_commands[] = {
 		{"key-arn", "ARN", "aws: the key", false},
 		{"key-alias", "NAME", "aws: what the customer calls it", false},
 		{"key-region", "NAME", "aws: where it is; must be that of the ARN", false},
+		{"reuse-key-for-cluster-volumes", "WORD", "aws: false: of use STORAGE, and not of VMs", false},
 		{"role-arn", "ARN", "aws: the customer's role to assume", false},
 		{"external-id", "ID", "aws: what the customer's role asks for", false},
 		{"key-vault-uri", "URI", "azure: the vault", false},
@@ -392,6 +457,7 @@ const struct admin_command admin_key_commands[] = {
 		{"kms-key-id", "ID", "google: the key's resource name", false},
 		{"key-id", "NAME", "embedded KMS: the key", false},
 		{"directory", "DIR", "embedded KMS: of its keys, on the manager's machine", false},
+		{"use-cases", "LIST", "MANAGED_SERVICES, STORAGE or both, with ','; default both", false},
 		{"credentials", "NAME", "clouds: file of the manager's credentials directory", false},
 		{"poll-interval", "TIME", "a VM hears from the manager this often; default 10s", false},
 		{"lease", "TIME", "a VM keeps its keys so long without the manager; default 300s", false},

@@ -12,6 +12,9 @@
 #include "manager/kms/aws/aws.h"
 #include "manager/manager.h"
 
+/* In the order of enum key_use. */
+static const char *const use_cases[] = {"MANAGED_SERVICES", "STORAGE"};
+
 /* --- in --- */
 
 /* What becomes the key id once all of it is read. */
@@ -116,11 +119,15 @@ static int read_body(struct http_request *request, struct store_key *key)
 	struct durations durations = {key->poll_ms, key->lease_ms, key->margin_ms,
 				      key->max_staleness_ms, key->probe_ms};
 	struct parts parts = {0};
+	struct json_words uses = {use_cases, ELEMENTSOF(use_cases),
+				  KEY_USE_MANAGED_SERVICES | KEY_USE_STORAGE};
+	bool volumes = true;
 	char expiry[8] = "shred";
 	const struct json_member aws[] = {
 		{"key_arn", JSON_MEMBER_TEXT, kms->key_id, sizeof(kms->key_id)},
 		{"key_alias", JSON_MEMBER_TEXT, key->alias, sizeof(key->alias), true},
 		{"key_region", JSON_MEMBER_NAME, parts.region, sizeof(parts.region), true},
+		{"reuse_key_for_cluster_volumes", JSON_MEMBER_BOOL, &volumes, 0, true},
 		{"role_arn", JSON_MEMBER_TEXT, kms->role_arn, sizeof(kms->role_arn), true},
 		{"external_id", JSON_MEMBER_TEXT, kms->external_id, sizeof(kms->external_id), true},
 	};
@@ -154,6 +161,7 @@ static int read_body(struct http_request *request, struct store_key *key)
 		{"azure_key_info", JSON_MEMBER_OBJECT, &infos[1], 0, true},
 		{"gcp_key_info", JSON_MEMBER_OBJECT, &infos[2], 0, true},
 		{"file_key_info", JSON_MEMBER_OBJECT, &infos[3], 0, true},
+		{"use_cases", JSON_MEMBER_WORDS, &uses, 0, true},
 		{"credentials", JSON_MEMBER_NAME, kms->credentials, sizeof(kms->credentials), true},
 		{"poll_ms", JSON_MEMBER_UNSIGNED, &durations.poll, 0, true},
 		{"lease_ms", JSON_MEMBER_UNSIGNED, &durations.lease, 0, true},
@@ -169,6 +177,7 @@ static int read_body(struct http_request *request, struct store_key *key)
 	if (r < 0)
 		return r;
 	put_durations(&durations, key);
+	key->uses = uses.set | (volumes ? KEY_USE_CLUSTER_VOLUMES : 0);
 	r = read_expiry(request, expiry, &key->expiry);
 	if (r < 0)
 		return r;
@@ -202,9 +211,11 @@ static json_t *aws_info(const struct store_key *key)
 	struct aws_arn arn = {0};
 
 	(void)aws_arn_parse(key->kms.key_id, &arn);
-	return json_pack("{s:s, s:s, s:s*, s:s*, s:s*}", "key_arn", key->kms.key_id, "key_region",
-			 arn.region, "key_alias", said(key->alias), "role_arn",
-			 said(key->kms.role_arn), "external_id", said(key->kms.external_id));
+	return json_pack("{s:s, s:s, s:b, s:s*, s:s*, s:s*}", "key_arn", key->kms.key_id,
+			 "key_region", arn.region, "reuse_key_for_cluster_volumes",
+			 (key->uses & KEY_USE_CLUSTER_VOLUMES) != 0, "key_alias", said(key->alias),
+			 "role_arn", said(key->kms.role_arn), "external_id",
+			 said(key->kms.external_id));
 }
 
 static json_t *azure_info(const struct store_key *key)
@@ -249,6 +260,16 @@ static json_t *info_of(const struct store_key *key, const char **ret_member)
 	return NULL;
 }
 
+static json_t *uses_array(const struct store_key *key)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < ELEMENTSOF(use_cases); i++)
+		if (key->uses & 1u << i)
+			json_array_append_new(array, json_string(use_cases[i]));
+	return array;
+}
+
 json_t *admin_key_shape(const struct store_key *key)
 {
 	const char *member = "";
@@ -256,10 +277,11 @@ json_t *admin_key_shape(const struct store_key *key)
 
 	if (!info)
 		return NULL;
-	return json_pack("{s:s, s:o, s:s*, s:I, s:I, s:I, s:I, s:I, s:s, s:b}", "name", key->name,
-			 member, info, "credentials", said(key->kms.credentials), "poll_ms",
-			 (json_int_t)key->poll_ms, "lease_ms", (json_int_t)key->lease_ms,
-			 "margin_ms", (json_int_t)key->margin_ms, "max_staleness_ms",
+	return json_pack("{s:s, s:o, s:o, s:s*, s:I, s:I, s:I, s:I, s:I, s:s, s:b}", "name",
+			 key->name, member, info, "use_cases", uses_array(key), "credentials",
+			 said(key->kms.credentials), "poll_ms", (json_int_t)key->poll_ms,
+			 "lease_ms", (json_int_t)key->lease_ms, "margin_ms",
+			 (json_int_t)key->margin_ms, "max_staleness_ms",
 			 (json_int_t)key->max_staleness_ms, "probe_ms", (json_int_t)key->probe_ms,
 			 "expiry", key->expiry == EXPIRY_WARN ? "warn" : "shred", "confirm_boot",
 			 key->confirm_boot);

@@ -10,6 +10,7 @@
 #include "core/message.h"
 #include "manager/manager.h"
 #include "manager/store.h"
+#include "manager/uses.h"
 
 #define BODY_SMALL    4096
 #define RETRY_AFTER_S 5
@@ -88,6 +89,31 @@ int admin_find_workspace(struct http_request *request, const char *name,
 	return r;
 }
 
+bool admin_use_is_covered(struct http_request *request, const struct store_workspace *workspace,
+			  bool (*covers)(unsigned uses), const char *object, const char *name)
+{
+	struct store *store = request->manager->store;
+	struct store_key key;
+	char message[384];
+	unsigned uses;
+	int r;
+
+	if (workspace->key == 0)
+		return true;
+	r = store_key_get_by_id(store, workspace->key, &key);
+	if (r == 0)
+		r = uses_of(store, &key, &uses);
+	if (r == 0 && covers(uses))
+		return true;
+	snprintf(message, sizeof(message), "%s %.63s/%.63s: %s%.63s", object, workspace->name, name,
+		 r < 0 ? "the store fails"
+		       : "the use_cases of the workspace's key, or of where it goes, do not cover "
+			 "it: ",
+		 r < 0 ? "" : key.name);
+	admin_reply_message(request, r < 0 ? r : -ENOTSUP, message);
+	return false;
+}
+
 int admin_read_body(struct http_request *request, const struct json_member *members, size_t n)
 {
 	char error[256];
@@ -113,6 +139,7 @@ static const struct refusal *find_refusal(int r)
 		{-EBUSY, 409, "in-use", "others refer to it"},
 		{-EINVAL, 400, "settings", "a setting is not valid"},
 		{-EBADMSG, 400, "malformed", "it is not of the form"},
+		{-ENOTSUP, 409, "use-case", "its key is not for that use"},
 		{-EKEYREJECTED, 409, "refused", "the KMS refuses"},
 		{-ESTALE, 409, "stale", "it is not newer"},
 		{-ENOKEY, 409, "no-key", "it lacks the key"},

@@ -64,12 +64,17 @@ void admin_about_workspace(struct http_request *request, const char *name);
 int admin_find_workspace(struct http_request *request, const char *name,
 			 struct store_workspace *ret_workspace);
 
+/* Whether WORKSPACE's key, where it is bound to one, is for what OBJECT is: COVERS of uses.h. Where it is not
+ * the request has been answered. */
+bool admin_use_is_covered(struct http_request *request, const struct store_workspace *workspace,
+			  bool (*covers)(unsigned uses), const char *object, const char *name);
+
 /* The body through MEMBERS (json_read_object()); where it is refused, the request has been answered
  * with 400 and -EBADMSG is returned. */
 int admin_read_body(struct http_request *request, const struct json_member *members, size_t n);
 
 /* Answers R, negative, about OBJECT NAME ("key", "main") in the usual words: -ENOENT 404; -EEXIST,
- * -EBUSY, -EKEYREJECTED, -ESTALE, -ENOKEY 409; -EINVAL, -EBADMSG 400; -EAGAIN 503; others 500. */
+ * -EBUSY, -ENOTSUP, -EKEYREJECTED, -ESTALE, -ENOKEY 409; -EINVAL, -EBADMSG 400; -EAGAIN 503; others 500. */
 void admin_reply_refused(struct http_request *request, int r, const char *object, const char *name);
 /* The same status, with words that name the object themselves. */
 void admin_reply_message(struct http_request *request, int r, const char *message);

@@ -9,6 +9,7 @@
 #include "manager/deks.h"
 #include "manager/manager.h"
 #include "manager/store.h"
+#include "manager/uses.h"
 
 static int add_node(const struct store_node *node, void *userdata)
 {
@@ -51,7 +52,8 @@ void admin_nodes_enrol(struct http_request *request)
 	r = admin_read_body(request, members, ELEMENTSOF(members));
 	if (r < 0)
 		return;
-	if (admin_find_workspace(request, workspace_name, &workspace) < 0)
+	if (admin_find_workspace(request, workspace_name, &workspace) < 0 ||
+	    !admin_use_is_covered(request, &workspace, uses_cover_data, "storage node", node))
 		return;
 	r = store_node_enrol(request->manager->store, workspace.id, node, public_key);
 	if (r == 0) {

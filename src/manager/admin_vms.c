@@ -9,6 +9,7 @@
 #include "manager/admin_routes.h"
 #include "manager/manager.h"
 #include "manager/store.h"
+#include "manager/uses.h"
 
 /* "WORKSPACE/VM", for messages. */
 static const char *vm_text(const struct http_request *request, char text[static 160])
@@ -68,7 +69,8 @@ void admin_vms_enrol(struct http_request *request)
 				 vm);
 		return;
 	}
-	if (admin_find_workspace(request, workspace_name, &workspace) < 0)
+	if (admin_find_workspace(request, workspace_name, &workspace) < 0 ||
+	    !admin_use_is_covered(request, &workspace, uses_cover_vms, "VM", vm))
 		return;
 	r = store_vm_enrol(request->manager->store, workspace.id, vm, public_key);
 	if (r == 0) {

@@ -85,6 +85,27 @@ static const char *read_blob(const json_t *value, const struct json_member *memb
 	return NULL;
 }
 
+static const char *read_words(const json_t *value, const struct json_member *member)
+{
+	struct json_words *words = member->to;
+	unsigned set = 0;
+
+	for (size_t i = 0; i < json_array_size(value); i++) {
+		const char *text = json_string_value(json_array_get(value, i));
+		size_t k = 0;
+
+		while (k < words->n_words && (!text || strcmp(words->words[k], text) != 0))
+			k++;
+		if (k == words->n_words || set & 1u << k)
+			return "holds a word that is not known, or is there twice";
+		set |= 1u << k;
+	}
+	if (set == 0)
+		return "must be an array of one or more words";
+	words->set = set;
+	return NULL;
+}
+
 /* NULL, or what the value must be. */
 static const char *read_value(const json_t *value, const struct json_member *member)
 {
@@ -111,6 +132,8 @@ static const char *read_value(const json_t *value, const struct json_member *mem
 		return read_bytes_array(value, member);
 	case JSON_MEMBER_BLOB:
 		return read_blob(value, member);
+	case JSON_MEMBER_WORDS:
+		return read_words(value, member);
 	case JSON_MEMBER_OBJECTS:
 	case JSON_MEMBER_OBJECT:
 		break;

@@ -20,6 +20,7 @@ enum json_member_type {
 	JSON_MEMBER_BLOB,	 /* to: uint8_t[size]; hex digits of 1 to size bytes, *n of them */
 	JSON_MEMBER_OBJECTS,	 /* to: struct json_objects */
 	JSON_MEMBER_OBJECT,	 /* to: struct json_inner */
+	JSON_MEMBER_WORDS,	 /* to: struct json_words */
 };
 
 #define JSON_OBJECT_MEMBERS_MAX 4
@@ -36,6 +37,13 @@ struct json_inner {
 	const struct json_member *members;
 	size_t n_members;
 	bool given; /* it is there */
+};
+
+/* An array of one or more of WORDS, each once: bit I of SET for word I. */
+struct json_words {
+	const char *const *words;
+	size_t n_words;
+	unsigned set;
 };
 
 struct json_bytes_array {

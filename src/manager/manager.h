@@ -93,7 +93,7 @@ void manager_address(const struct manager *manager, enum manager_listener listen
 /* --- operations of the admin API ---
  * Those with DONE talk to the KMS: they return at once, and DONE runs later in the loop, or at once
  * where the KMS need not be asked; exactly once unless the return value was negative (then never). R is 0, or negative with MESSAGE naming
- * what was refused: -EEXIST, -ENOENT, -EBUSY; -EINVAL settings; -EKEYREJECTED the KMS refused;
+ * what was refused: -EEXIST, -ENOENT, -EBUSY; -ENOTSUP the key is not for that use; -EINVAL settings; -EKEYREJECTED the KMS refused;
  * -EAGAIN the KMS did not answer; -EIO the store. */
 typedef void (*operation_done)(int r, const char *message, void *userdata);
 

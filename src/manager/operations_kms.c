@@ -16,6 +16,7 @@
 #include "manager/prober.h"
 #include "manager/rotation.h"
 #include "manager/sharing.h"
+#include "manager/uses.h"
 
 /* A workspace whose KEK is to be unwrapped. */
 struct bound {
@@ -301,6 +302,18 @@ static int may_share(struct operation *operation)
 	return -EBUSY;
 }
 
+/* The same. */
+static int may_use(struct operation *operation, const struct store_workspace *workspace)
+{
+	char why[256];
+	int r = uses_check(operation->manager->store, &operation->key, workspace, why);
+
+	if (r != -ENOTSUP)
+		return r;
+	finish(operation, -ENOTSUP, why);
+	return -EBUSY;
+}
+
 /* One that was made meanwhile would stay behind, under the old CMK. */
 static int is_moving(const struct store_kek *kek, void *userdata)
 {
@@ -388,6 +401,8 @@ static void bind_done(struct kms_job *base)
 	}
 	if (r == 0)
 		r = may_share(operation);
+	if (r == 0)
+		r = may_use(operation, &workspace);
 	if (r == -EBUSY)
 		return;
 	if (r == 0)
@@ -455,6 +470,8 @@ int operation_workspace_bind(struct manager *manager, const char *workspace, con
 	r = set_old(operation, &workspace_row);
 	if (r == 0)
 		r = may_share(operation);
+	if (r == 0)
+		r = may_use(operation, &workspace_row);
 	if (r < 0 && operation->done)
 		return operation_refuse(operation, r);
 	if (r == 0)

@@ -10,6 +10,7 @@
 #include "manager/manager.h"
 #include "manager/rotation.h"
 #include "manager/sharing.h"
+#include "manager/uses.h"
 
 struct beginning {
 	struct kms_job job;
@@ -71,6 +72,21 @@ static int may_share(struct beginning *beginning)
 	return -EBUSY;
 }
 
+/* The same. */
+static int may_use(struct beginning *beginning)
+{
+	char why[256];
+	int r;
+
+	if (beginning->successor.id == 0)
+		return 0;
+	r = uses_check_all(beginning->manager->store, &beginning->successor, &beginning->key, why);
+	if (r != -ENOTSUP)
+		return r;
+	finish(beginning, -ENOTSUP, why);
+	return -EBUSY;
+}
+
 /* What was true when it was asked for may not be any more. */
 static int begin(struct beginning *beginning)
 {
@@ -86,6 +102,8 @@ static int begin(struct beginning *beginning)
 	if (key.revoked_ms > 0 || to.revoked_ms > 0 || key.generation != beginning->key.generation)
 		return -EAGAIN;
 	r = may_share(beginning);
+	if (r == 0)
+		r = may_use(beginning);
 	if (r < 0)
 		return r;
 	return store_key_rotate(store, key.id, beginning->successor.id, leases_time().real_ms);
@@ -173,6 +191,8 @@ int operation_key_rotate(struct manager *manager, const char *name, const char *
 	beginning->job.key = beginning->key.id;
 	beginning->key.kms.calls = beginning->successor.kms.calls = &beginning->job.calls;
 	r = may_share(beginning);
+	if (r == 0)
+		r = may_use(beginning);
 	if (r == 0)
 		r = kms_pool_submit(manager->kms, &beginning->job);
 	if (r < 0) {

@@ -104,6 +104,9 @@ static const char *const schema[] = {
 
 	/* Nothing under it is unwrapped any more. */
 	"ALTER TABLE keks ADD COLUMN retired_ms INTEGER NOT NULL DEFAULT 0;",
+
+	/* What the key may be used for: enum key_use. Until now, everything. */
+	"ALTER TABLE keys ADD COLUMN uses INTEGER NOT NULL DEFAULT 7;",
 };
 #define SCHEMA_VERSION ((int)ELEMENTSOF(schema))
 

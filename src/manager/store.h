@@ -54,6 +54,12 @@ uint64_t store_adopted_epoch(const struct store *store);
 int store_adopt(struct store *store);
 
 /* --- key configurations --- */
+/* What a customer lets the key be used for; in the store, too. */
+enum key_use {
+	KEY_USE_MANAGED_SERVICES = 1 << 0, /* VMs */
+	KEY_USE_STORAGE = 1 << 1,	   /* data-encryption keys of storage nodes */
+	KEY_USE_CLUSTER_VOLUMES = 1 << 2,  /* with STORAGE: VMs as well */
+};
 struct store_key {
 	int64_t id;
 	char name[ID_TEXT_MAX + 1];
@@ -62,6 +68,7 @@ struct store_key {
 	uint32_t poll_ms, lease_ms, margin_ms, max_staleness_ms, probe_ms;
 	enum expiry expiry;
 	bool confirm_boot;
+	unsigned uses; /* bits of enum key_use */
 	uint64_t created_ms;
 	uint64_t revoked_ms; /* 0: not revoked. Sticky until cleared */
 	char revoked_code[96];

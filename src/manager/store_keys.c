@@ -21,6 +21,7 @@ void store_key_defaults(struct store_key *ret_key)
 		.max_staleness_ms = 120000,
 		.probe_ms = 10000,
 		.expiry = EXPIRY_SHRED,
+		.uses = KEY_USE_MANAGED_SERVICES | KEY_USE_STORAGE | KEY_USE_CLUSTER_VOLUMES,
 	};
 }
 
@@ -147,6 +148,7 @@ int store_key_insert(struct store *store, struct store_key *key)
 	sql_bind_int(statement, 13, key->created_ms);
 	sql_bind_text(statement, 14, settings);
 	sql_bind_blob(statement, 15, key->kms.proven_by, sizeof(key->kms.proven_by));
+	sql_bind_int(statement, 16, key->uses);
 	r = sql_write(store, statement);
 	if (r < 0)
 		return r;
@@ -183,6 +185,7 @@ static void key_from_row(struct store *store, sqlite3_stmt *row, struct store_ke
 	key->rotation_ms = sql_column_int(row, 19);
 	key->successor = (int64_t)sql_column_int(row, 20);
 	key->rotated_ms = sql_column_int(row, 21);
+	key->uses = (unsigned)sql_column_int(row, 22);
 	store_credentials_dir(store, &key->kms);
 }
 

@@ -10,7 +10,7 @@
 #define KEY_COLUMNS                                                                                \
 	"id, name, provider, key_id, directory, poll_ms, lease_ms, margin_ms, max_staleness_ms, "  \
 	"probe_ms, expiry, confirm_boot, proven, created_ms, revoked_ms, revoked_code, settings, " \
-	"proven_by, generation, rotation_ms, successor, rotated_ms"
+	"proven_by, generation, rotation_ms, successor, rotated_ms, uses"
 #define WORKSPACES                                                                                 \
 	"SELECT w.id, w.name, w.key, k.name, w.kek, w.kek_check, w.created_ms, w.shown_epoch, "    \
 	"w.shown_counter, w.kek_generation FROM workspaces w LEFT JOIN keys k ON k.id = w.key "
@@ -49,8 +49,9 @@ const char *const store_sql[SQL__MAX] = {
 	[SQL_KEY_INSERT] =
 		"INSERT INTO keys (name, provider, key_id, directory, poll_ms, lease_ms, "
 		"margin_ms, max_staleness_ms, probe_ms, expiry, confirm_boot, proven, "
-		"created_ms, revoked_ms, revoked_code, settings, proven_by) "
-		"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, '', ?14, ?15)",
+		"created_ms, revoked_ms, revoked_code, settings, proven_by, uses) "
+		"VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 0, '', ?14, ?15, "
+		"?16)",
 	[SQL_KEY_GET] = "SELECT " KEY_COLUMNS " FROM keys WHERE name = ?1",
 	[SQL_KEY_GET_BY_ID] = "SELECT " KEY_COLUMNS " FROM keys WHERE id = ?1",
 	[SQL_KEY_DELETE] = "DELETE FROM keys WHERE name = ?1",

@@ -26,6 +26,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	char word[4] = "";
 	const struct json_member in[] = {{"word", JSON_MEMBER_NAME, word, sizeof(word)}};
 	struct json_inner inner = {in, ELEMENTSOF(in)};
+	static const char *const known[] = {"A", "B"};
+	struct json_words words = {known, ELEMENTSOF(known)};
 	const struct json_member members[] = {
 		{"text", JSON_MEMBER_TEXT, text, sizeof(text), true},
 		{"name", JSON_MEMBER_NAME, name, sizeof(name)},
@@ -34,6 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		{"bytes", JSON_MEMBER_BYTES, fixed, sizeof(fixed), true},
 		{"array", JSON_MEMBER_BYTES_ARRAY, &array, sizeof(items[0]), true},
 		{"parts", JSON_MEMBER_OBJECTS, &objects, 0, true},
+		{"words", JSON_MEMBER_WORDS, &words, 0, true},
 		{"inner", JSON_MEMBER_OBJECT, &inner, 0, true},
 	};
 
@@ -44,6 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	must(memchr(text, 0, sizeof(text)) && memchr(name, 0, sizeof(name)));
 	must(name_is_valid(name, sizeof(name) - 1));
 	must(memchr(word, 0, sizeof(word)) && inner.given == (word[0] != 0));
+	must(words.set < 4);
 	must(number <= UINT32_MAX && array.n <= ELEMENTSOF(items));
 	must(objects.n <= ELEMENTSOF(parts));
 	for (size_t i = 0; i < objects.n; i++)

@@ -148,6 +148,9 @@ test_keys() {
 	refuses key/as-operator 1 "(403)" operator key create other --key-id cmk --directory "$work/kms"
 	refuses key/no-provider 1 "which key: --key-arn, --key-vault-uri, --kms-key-id or --key-id" admin key create other --lease 60s
 	refuses key/two-providers 1 "--key-arn is of aws, --key-id of file" admin key create other --key-id cmk --key-arn a --directory "$work/kms"
+	refuses key/bad-use 1 "'use_cases' holds a word that is not known" create_key other cmk --use-cases STORAGE,BACKUPS
+	refuses key/volumes-of-another 1 "of --key-arn alone" create_key other cmk --reuse-key-for-cluster-volumes false
+	does key/show-uses "^use cases +MANAGED_SERVICES, STORAGE$" operator key show main
 	refuses key/part-of-a-key 1 "'file_key_info': member 'directory' is missing" admin key create other --key-id cmk
 	refuses key/bad-lease 1 "lease" create_key other cmk --lease 1s
 	refuses key/bad-duration 1 "--lease: 'soon' is no duration" create_key other cmk --lease soon
@@ -212,7 +215,8 @@ test_clouds() {
 	done
 	does clouds/directory "^700$" stat -c %a "$work/state/credentials"
 	cp "$work/clouds/credentials/"* "$work/state/credentials"
-	does clouds/aws "^a1: created" admin key create a1 --key-arn "$cmk" --credentials aws-static --key-alias alias/main
+	does clouds/aws "^a1: created" admin key create a1 --key-arn "$cmk" --credentials aws-static --key-alias alias/main \
+		--use-cases STORAGE --reuse-key-for-cluster-volumes false
 	does clouds/aws-role "^a2: created" admin key create a2 --key-arn "$cmk" --credentials aws-instance \
 		--role-arn "$role" --external-id tenant-4711
 	does clouds/azure "^b: created" admin key create b --credentials azure-assertion \
@@ -223,6 +227,8 @@ test_clouds() {
 	does clouds/show-azure-json '"key_vault_uri": "https://emberlock.vault.azure.net"' operator key show b --json
 	does clouds/show-google "^c +google +projects/p-1/" operator key list
 	does clouds/show-alias "^alias +alias/main$" operator key show a1
+	does clouds/show-uses "^use cases +STORAGE$" operator key show a1
+	does clouds/show-volumes "^cluster volumes +no$" operator key show a1
 	does clouds/show-region '"key_region": "eu-central-1"' operator key show a2 --json
 	does clouds/show "^role +$role\$" operator key show a2
 	does clouds/show-credentials "^credentials +aws-instance$" operator key show a2

@@ -262,6 +262,13 @@ static void bad_bodies_are_refused_by_name(void **state)
 		 "{\"name\":\"k\",\"azure_key_info\":{\"key_vault_uri\":\"https://v.example\","
 		 "\"key_name\":\"k\"}}",
 		 "key_vault_uri"},
+		{"POST", "/v1/keys", "{\"name\":\"k\"," KEY_BODY ",\"use_cases\":[]}",
+		 "'use_cases' must be"},
+		{"POST", "/v1/keys", "{\"name\":\"k\"," KEY_BODY ",\"use_cases\":[\"ALL\"]}",
+		 "'use_cases' holds"},
+		{"POST", "/v1/keys",
+		 "{\"name\":\"k\"," KEY_BODY ",\"use_cases\":[\"STORAGE\",\"STORAGE\"]}",
+		 "'use_cases' holds"},
 		{"POST", "/v1/keys", "{\"name\":\"k\"," KEY_BODY ",\"lease_ms\":-1}", "'lease_ms'"},
 		{"POST", "/v1/keys", "{\"name\":\"k\"," KEY_BODY ",\"lease_ms\":1.5}",
 		 "'lease_ms'"},
