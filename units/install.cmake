@@ -58,6 +58,7 @@ install(FILES ${units}/completions/emberlockctl COMPONENT agent
 install(FILES ${units}/etc/agent.conf ${units}/etc/keeper.conf COMPONENT agent
 	DESTINATION ${CMAKE_INSTALL_FULL_SYSCONFDIR}/emberlock)
 install(DIRECTORY DESTINATION ${CMAKE_INSTALL_FULL_SYSCONFDIR}/emberlock/volumes.d COMPONENT agent)
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/man/openapi DESTINATION share/doc/emberlock-manager COMPONENT manager)
 install(FILES ${units}/etc/emberlock-manager.default COMPONENT manager
 	DESTINATION ${CMAKE_INSTALL_FULL_SYSCONFDIR}/default RENAME emberlock-manager)
 

@@ -14,16 +14,28 @@ static bool whole(void)
 
 /* --- routes --- */
 
+static void record_route(enum manager_listener listener, const struct http_route *route)
+{
+	record(json_pack("{s:s, s:s, s:s, s:b, s:b, s:b}", "listener", listener_name(listener),
+			 "method", method_names[route->method], "route", route->pattern, "takes",
+			 route->body_max > 0, "key-administrator",
+			 (route->roles & ROLE_KEY_ADMINISTRATOR) != 0, "operator",
+			 (route->roles & ROLE_OPERATOR) != 0));
+}
+
 /* A new route of the server has an entry here, or this fails. */
 static void every_route_has_its_entry(void **state)
 {
 	size_t n_routes = 0;
 
 	for (int l = 0; l < LISTENER__MAX; l++) {
+		const struct http_route *routes;
 		size_t n;
 
-		routes_of((enum manager_listener)l, &n);
+		routes = routes_of((enum manager_listener)l, &n);
 		n_routes += n;
+		for (size_t i = 0; i < n; i++)
+			record_route((enum manager_listener)l, &routes[i]);
 	}
 	for (size_t i = 0; i < ELEMENTSOF(entries); i++) {
 		if (!route_of(entries[i].listener, entries[i].method, entries[i].pattern))

@@ -77,6 +77,49 @@ static inline CURL *shot_handle(const struct shot *shot, struct answer *answer)
 	return curl;
 }
 
+static inline const char *listener_name(enum manager_listener listener)
+{
+	return listener == LISTENER_VM	      ? "vm"
+	       : listener == LISTENER_ADMIN   ? "admin"
+	       : listener == LISTENER_STORAGE ? "storage"
+					      : "events";
+}
+
+/* Takes over LINE: one more of the file EMBERLOCK_RECORD, where that is set. openapi.py reads it. */
+static inline void record(json_t *line)
+{
+	const char *path = getenv("EMBERLOCK_RECORD");
+	FILE *file = path ? fopen(path, "ae") : NULL;
+
+	assert_true(file || !path);
+	if (file) {
+		assert_int_equal(json_dumpf(line, file, JSON_COMPACT), 0);
+		fputc('\n', file);
+		assert_int_equal(fclose(file), 0);
+	}
+	json_decref(line);
+}
+
+/* NULL where it is no text. */
+static inline json_t *body_text(const void *bytes, size_t n)
+{
+	json_t *text = bytes ? json_stringn(bytes, n) : NULL;
+
+	return text ? text : json_null();
+}
+
+static inline void record_shot(const struct shot *shot, const struct answer *answer)
+{
+	if (!getenv("EMBERLOCK_RECORD") || answer->status == 0)
+		return;
+	record(json_pack("{s:s, s:s, s:s, s:b, s:o, s:I, s:s, s:i, s:o}", "listener",
+			 listener_name(shot->listener), "method", shot->method, "target",
+			 shot->target, "sent", shot->body && shot->n > 0, "request",
+			 body_text(shot->body, shot->n), "status", (json_int_t)answer->status,
+			 "type", answer->type, "size", (int)answer->size, "body",
+			 body_text(answer->body, answer->size)));
+}
+
 static inline void fire(const struct shot *shot, struct answer *answer)
 {
 	CURL *curl = shot_handle(shot, answer);
@@ -86,6 +129,7 @@ static inline void fire(const struct shot *shot, struct answer *answer)
 		curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
 	perform(curl, answer);
 	curl_slist_free_all(headers);
+	record_shot(shot, answer);
 }
 
 /* Whether no item of the answer holds anything but its refusal. */

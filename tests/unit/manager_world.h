@@ -131,6 +131,7 @@ static inline void manager_kill(void)
 struct answer {
 	CURLcode error;
 	long status, retry_after;
+	char type[64]; /* of the body; "" none */
 	uint8_t body[65536];
 	size_t size;
 	uint64_t took_ms;
@@ -171,6 +172,7 @@ static inline CURL *handle_for(const char *base, const char *path, struct answer
 
 static inline void perform(CURL *curl, struct answer *answer)
 {
+	const char *type = NULL;
 	curl_off_t after = 0;
 	uint64_t start = now_ms();
 
@@ -181,6 +183,8 @@ static inline void perform(CURL *curl, struct answer *answer)
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer->status);
 	curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &after);
 	answer->retry_after = (long)after;
+	curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &type);
+	snprintf(answer->type, sizeof(answer->type), "%s", type ? type : "");
 	curl_easy_cleanup(curl);
 }
 
