@@ -16,3 +16,8 @@ struct hkdf_input {
  * calls registers_scrub() after the last use of a key. 0; -EIO where OpenSSL fails, RET_BYTES is
  * then wiped. */
 int hkdf(enum hkdf_hash hash, const struct hkdf_input *input, uint8_t *ret_bytes, size_t n);
+
+/* The two halves, with the same rules. Extract needs no info, and N is the size of the hash; expand
+ * needs no salt, and its key is what extract made. */
+int hkdf_extract(enum hkdf_hash hash, const struct hkdf_input *input, uint8_t *ret_bytes, size_t n);
+int hkdf_expand(enum hkdf_hash hash, const struct hkdf_input *input, uint8_t *ret_bytes, size_t n);
