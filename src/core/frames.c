@@ -102,7 +102,7 @@ const char *route_path(enum route route)
 	static const char *const paths[ROUTE__MAX] = {
 		[ROUTE_BOOT] = "/v1/boot",	 [ROUTE_LEASE] = "/v1/lease",
 		[ROUTE_RECEIPT] = "/v1/receipt", [ROUTE_SIGNING_KEYS] = "/v1/signing-keys",
-		[ROUTE_ENDING] = "/v1/ending",
+		[ROUTE_ENDING] = "/v1/ending",	 [ROUTE_BOUND_BOOT] = "/v1/bound-boot",
 	};
 
 	return route < ROUTE__MAX ? paths[route] : NULL;
@@ -111,10 +111,9 @@ const char *route_path(enum route route)
 size_t route_body_size(enum route route)
 {
 	static const uint32_t sizes[ROUTE__MAX] = {
-		[ROUTE_BOOT] = BOOT_BODY_SIZE,
-		[ROUTE_LEASE] = LEASE_REQUEST_SIZE,
-		[ROUTE_RECEIPT] = RECEIPT_SIZE,
-		[ROUTE_ENDING] = ENDING_SIZE,
+		[ROUTE_BOOT] = BOOT_BODY_SIZE,	      [ROUTE_LEASE] = LEASE_REQUEST_SIZE,
+		[ROUTE_RECEIPT] = RECEIPT_SIZE,	      [ROUTE_ENDING] = ENDING_SIZE,
+		[ROUTE_BOUND_BOOT] = BOUND_BODY_SIZE,
 	};
 
 	return size_of(sizes, ELEMENTSOF(sizes), route);

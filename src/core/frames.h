@@ -158,11 +158,13 @@ enum route {
 	ROUTE_RECEIPT,
 	ROUTE_SIGNING_KEYS,
 	ROUTE_ENDING,
+	ROUTE_BOUND_BOOT,
 	ROUTE__MAX
 };
 /* "/v1/boot", … : the path at the manager. Body sizes: BOOT_BODY_SIZE, LEASE_REQUEST_SIZE,
- * RECEIPT_SIZE, 0 (GET), ENDING_SIZE. Answers with 200: TOKEN_SIZE, TOKEN_SIZE, 0,
- * SIGNING_KEYS_SIZE, 0. */
+ * RECEIPT_SIZE, 0 (GET), ENDING_SIZE, BOUND_BODY_SIZE. Answers with 200: TOKEN_SIZE, TOKEN_SIZE, 0,
+ * SIGNING_KEYS_SIZE, 0; of a bound boot BOUND_ANSWER_SIZE, or TOKEN_SIZE where the verdict is
+ * shred. */
 const char *route_path(enum route route);
 size_t route_body_size(enum route route);
 
@@ -230,6 +232,7 @@ struct control_volume {
 	char reason[256];
 	char mount_point[256];
 	uint32_t use, state, n_segments, required;
+	uint32_t bound, zero; /* Bind=yes */
 	uint64_t bytes;
 };
 struct control_status {

@@ -21,3 +21,6 @@
 #define CHALLENGE_SIZE	   32
 #define PUBLIC_KEY_SIZE	   32 /* Ed25519 */
 #define SIGNATURE_SIZE	   64 /* Ed25519 */
+#define BIND_KEY_SIZE	   32 /* X25519 */
+#define BIND_SHARE_SIZE	   32 /* the manager's part of the keys of volumes with Bind=yes */
+#define BIND_SEALED_SIZE   (BIND_SHARE_SIZE + 16)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What VM and manager say to each other: six records of fixed size, integers in network byte
+/* What VM and manager say to each other: eight records of fixed size, integers in network byte
  * order, each with a magic that is its version, each signed over a domain string and all that
  * precedes the signature. Pure: encode, decode, check of form; signatures are keys/sign.h's work.
  *
@@ -9,6 +9,8 @@
  *   lease request   agent → manager     one challenge
  *   receipt         agent → manager     what a shred did
  *   ending          agent → manager     this boot ends in good order
+ *   bind offer      agent → manager     what the share of this boot is to be sealed for
+ *   bind share      manager → agent     its part of the keys of volumes with Bind=yes, sealed
  *
  * emberlock-protocol(7) draws them. Every decoder: 0, or -EBADMSG where size, magic, a reserved
  * byte (must be zero), an enum, a number or a text is not of the form; nothing is written then.
@@ -29,6 +31,8 @@
 #define LEASE_REQUEST_DOMAIN "emberlock v1 lease request"
 #define RECEIPT_DOMAIN	     "emberlock v1 receipt"
 #define ENDING_DOMAIN	     "emberlock v1 ending"
+#define BIND_OFFER_DOMAIN    "emberlock v1 bind offer"
+#define BIND_SHARE_DOMAIN    "emberlock v1 bind share"
 
 enum verdict { VERDICT_ADMIT = 1, VERDICT_CONTINUE, VERDICT_SHRED, VERDICT__MAX };
 enum expiry { EXPIRY_SHRED = 1, EXPIRY_WARN, EXPIRY__MAX };
@@ -167,13 +171,15 @@ struct boot_report {
 	char kernel[64];   /* uname -r */
 	char failure[128]; /* why a required volume failed; "" otherwise. Printable ASCII. */
 	uint32_t n_volumes;
+	uint16_t
+		bound; /* bit I: volume I has Bind=yes. Not 0: the report comes with a bind offer */
 	struct report_volume volumes[VOLUMES_MAX];
 	uint8_t vm_signature[SIGNATURE_SIZE];	/* by the VM's enrolled key */
 	uint8_t boot_signature[SIGNATURE_SIZE]; /* by boot_key, over the same bytes */
 };
 /*   0 magic "EMBRPT01" · 8 workspace · 72 VM · 136 boot id · 152 boot key · 184 plan hash ·
  * 216 passed · 220 failed · 224 version · 256 kernel · 320 failure · 448 number of volumes ·
- * 452 zero (12) · 464 volumes (16 × 44: name 32 · use 1 · state 1 · segments 2 · bytes 8; unused
+ * 452 bound (2) · 454 zero (10) · 464 volumes (16 × 44: name 32 · use 1 · state 1 · segments 2 · bytes 8; unused
  * zero) · 1168 VM signature · 1232 boot signature
  * Both signatures are over everything before the first of them. Admission = SHA-256 of all
  * BOOT_REPORT_SIZE bytes. */
@@ -247,7 +253,38 @@ struct ending {
 void ending_encode(const struct ending *ending, uint8_t bytes[static ENDING_SIZE]);
 int ending_decode(const uint8_t *bytes, size_t size, struct ending *ret_ending);
 
+#define BIND_OFFER_SIZE 144
+/* Whose private half the holder of the boot key can compute, and nobody else: keys/bind.h. */
+struct bind_offer {
+	uint8_t admission[HASH_SIZE];
+	uint8_t key[BIND_KEY_SIZE];
+	uint8_t signature[SIGNATURE_SIZE]; /* by the boot key pair of the report */
+};
+/*   0 magic "EMBOFR01" · 8 admission · 40 key · 72 zero (8) · 80 signature */
+void bind_offer_encode(const struct bind_offer *offer, uint8_t bytes[static BIND_OFFER_SIZE]);
+int bind_offer_decode(const uint8_t *bytes, size_t size, struct bind_offer *ret_offer);
+
+#define BIND_SHARE_RECORD_SIZE 192
+/* BIND_SHARE_SIZE bytes that the CMK has encrypted and decrypted for this admission, sealed for the
+ * key of its offer. */
+struct bind_share {
+	uint8_t admission[HASH_SIZE];
+	uint8_t encapsulated[BIND_KEY_SIZE];
+	uint8_t sealed[BIND_SEALED_SIZE];
+	uint64_t key_id; /* of the signing key */
+	uint8_t signature[SIGNATURE_SIZE];
+};
+/*   0 magic "EMBSHR01" · 8 admission · 40 encapsulated key · 72 sealed share (48) · 120 key id ·
+ * 128 signature */
+void bind_share_encode(const struct bind_share *share,
+		       uint8_t bytes[static BIND_SHARE_RECORD_SIZE]);
+int bind_share_decode(const uint8_t *bytes, size_t size, struct bind_share *ret_share);
+
 /* What goes to POST /v1/boot: the report and the first lease request, one after the other. */
 #define BOOT_BODY_SIZE (BOOT_REPORT_SIZE + LEASE_REQUEST_SIZE)
+/* What goes to POST /v1/bound-boot: those two and the offer. Where the token in the answer admits,
+ * the share comes behind it. */
+#define BOUND_BODY_SIZE	  (BOOT_BODY_SIZE + BIND_OFFER_SIZE)
+#define BOUND_ANSWER_SIZE (TOKEN_SIZE + BIND_SHARE_RECORD_SIZE)
 /* The largest body of any route, either way. */
 #define BODY_MAX 4096

@@ -48,6 +48,7 @@ void boot_report_encode(const struct boot_report *report, uint8_t bytes[static B
 	field_put_text(bytes + 256, sizeof(report->kernel), report->kernel);
 	field_put_text(bytes + 320, sizeof(report->failure), report->failure);
 	put_be32(bytes + 448, report->n_volumes);
+	put_be16(bytes + 452, report->bound);
 	for (size_t i = 0; i < report->n_volumes && i < VOLUMES_MAX; i++)
 		put_volume(bytes + VOLUMES + i * VOLUME_SIZE, &report->volumes[i]);
 	memcpy(bytes + 1168, report->vm_signature, SIGNATURE_SIZE);
@@ -64,6 +65,9 @@ static bool get_volumes(const uint8_t *bytes, struct boot_report *report)
 	for (size_t i = 0; i < report->n_volumes; i++)
 		if (!get_volume(bytes + VOLUMES + i * VOLUME_SIZE, &report->volumes[i]))
 			return false;
+	report->bound = get_be16(bytes + 452);
+	if (report->bound >> report->n_volumes != 0)
+		return false;
 	used = report->n_volumes * (size_t)VOLUME_SIZE;
 	return bytes_are_zero(bytes + VOLUMES + used, VOLUMES_MAX * VOLUME_SIZE - used);
 }
@@ -82,7 +86,7 @@ int boot_report_decode(const uint8_t *bytes, size_t size, struct boot_report *re
 	struct boot_report report = {};
 
 	if (!field_starts(bytes, size, BOOT_REPORT_SIZE, MAGIC) ||
-	    !bytes_are_zero(bytes + 452, 12) || !get_texts(bytes, &report) ||
+	    !bytes_are_zero(bytes + 454, 10) || !get_texts(bytes, &report) ||
 	    !get_volumes(bytes, &report))
 		return -EBADMSG;
 	memcpy(report.boot_id, bytes + 136, BOOT_ID_SIZE);

@@ -14,3 +14,11 @@ int segment_key_derive(const uint8_t boot_key[static BOOT_KEY_SIZE],
 		       const uint8_t boot_id[static BOOT_ID_SIZE], const char *name,
 		       uint64_t instance, uint64_t segment,
 		       uint8_t ret_key[static SEGMENT_KEY_SIZE]);
+
+/* The same of a volume with Bind=yes: the key is BOOT_KEY ‖ SHARE, the info begins with "emberlock v1
+ * bound segment" with its NUL. */
+int bound_segment_key_derive(const uint8_t boot_key[static BOOT_KEY_SIZE],
+			     const uint8_t share[static BIND_SHARE_SIZE],
+			     const uint8_t boot_id[static BOOT_ID_SIZE], const char *name,
+			     uint64_t instance, uint64_t segment,
+			     uint8_t ret_key[static SEGMENT_KEY_SIZE]);

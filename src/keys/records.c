@@ -20,6 +20,17 @@ static int record_verify(const uint8_t public_key[static PUBLIC_KEY_SIZE], const
 	return verify_domain(public_key, domain, bytes, n, bytes + n) < 0 ? -EKEYREJECTED : 0;
 }
 
+/* By a key of SET whose id is KEY_ID. */
+static int record_verify_by_set(const struct signing_keys *set, uint64_t key_id, const char *domain,
+				const uint8_t *bytes, size_t size)
+{
+	for (uint32_t i = 0; i < set->n_keys && i < SIGNING_KEYS_MAX; i++)
+		if (signing_key_id(set->keys[i]) == key_id &&
+		    record_verify(set->keys[i], domain, bytes, size) == 0)
+			return 0;
+	return -EKEYREJECTED;
+}
+
 int token_sign(const struct signing_key *key, struct token *token,
 	       uint8_t ret_bytes[static TOKEN_SIZE])
 {
@@ -46,16 +57,11 @@ int token_verify(const uint8_t *bytes, size_t n, const struct signing_keys *set,
 	r = token_decode(bytes, n, &token);
 	if (r < 0)
 		return r;
-
-	for (uint32_t i = 0; i < set->n_keys && i < SIGNING_KEYS_MAX; i++) {
-		if (signing_key_id(set->keys[i]) != token.key_id)
-			continue;
-		if (record_verify(set->keys[i], TOKEN_DOMAIN, bytes, TOKEN_SIZE) < 0)
-			continue;
-		*ret_token = token;
-		return 0;
-	}
-	return -EKEYREJECTED;
+	r = record_verify_by_set(set, token.key_id, TOKEN_DOMAIN, bytes, TOKEN_SIZE);
+	if (r < 0)
+		return r;
+	*ret_token = token;
+	return 0;
 }
 
 int signing_keys_sign(const struct signing_key *root_key, struct signing_keys *set,
@@ -216,5 +222,70 @@ int ending_verify(const uint8_t *bytes, size_t n, const uint8_t boot_public[stat
 	if (r < 0)
 		return r;
 	*ret_ending = ending;
+	return 0;
+}
+
+int bind_offer_sign(const struct signing_key *boot_key, struct bind_offer *offer,
+		    uint8_t ret_bytes[static BIND_OFFER_SIZE])
+{
+	int r;
+
+	bind_offer_encode(offer, ret_bytes);
+	r = sign_domain(boot_key, BIND_OFFER_DOMAIN, ret_bytes, BIND_OFFER_SIZE - SIGNATURE_SIZE,
+			offer->signature);
+	if (r < 0)
+		return r;
+	bind_offer_encode(offer, ret_bytes);
+	return 0;
+}
+
+int bind_offer_verify(const uint8_t *bytes, size_t n,
+		      const uint8_t boot_public[static PUBLIC_KEY_SIZE],
+		      struct bind_offer *ret_offer)
+{
+	struct bind_offer offer;
+	int r;
+
+	r = bind_offer_decode(bytes, n, &offer);
+	if (r < 0)
+		return r;
+	r = record_verify(boot_public, BIND_OFFER_DOMAIN, bytes, BIND_OFFER_SIZE);
+	if (r < 0)
+		return r;
+	*ret_offer = offer;
+	return 0;
+}
+
+int bind_share_sign(const struct signing_key *key, struct bind_share *share,
+		    uint8_t ret_bytes[static BIND_SHARE_RECORD_SIZE])
+{
+	uint8_t public_key[PUBLIC_KEY_SIZE];
+	int r;
+
+	signing_key_public(key, public_key);
+	share->key_id = signing_key_id(public_key);
+	bind_share_encode(share, ret_bytes);
+	r = sign_domain(key, BIND_SHARE_DOMAIN, ret_bytes, BIND_SHARE_RECORD_SIZE - SIGNATURE_SIZE,
+			share->signature);
+	if (r < 0)
+		return r;
+	bind_share_encode(share, ret_bytes);
+	return 0;
+}
+
+int bind_share_verify(const uint8_t *bytes, size_t n, const struct signing_keys *set,
+		      struct bind_share *ret_share)
+{
+	struct bind_share share;
+	int r;
+
+	r = bind_share_decode(bytes, n, &share);
+	if (r < 0)
+		return r;
+	r = record_verify_by_set(set, share.key_id, BIND_SHARE_DOMAIN, bytes,
+				 BIND_SHARE_RECORD_SIZE);
+	if (r < 0)
+		return r;
+	*ret_share = share;
 	return 0;
 }

@@ -72,6 +72,18 @@ int receipt_sign(const struct signing_key *boot_key, struct receipt *receipt,
 int receipt_verify(const uint8_t *bytes, size_t n,
 		   const uint8_t boot_public[static PUBLIC_KEY_SIZE], struct receipt *ret_receipt);
 
+int bind_offer_sign(const struct signing_key *boot_key, struct bind_offer *offer,
+		    uint8_t ret_bytes[static BIND_OFFER_SIZE]);
+int bind_offer_verify(const uint8_t *bytes, size_t n,
+		      const uint8_t boot_public[static PUBLIC_KEY_SIZE],
+		      struct bind_offer *ret_offer);
+
+/* As a token. */
+int bind_share_sign(const struct signing_key *key, struct bind_share *share,
+		    uint8_t ret_bytes[static BIND_SHARE_RECORD_SIZE]);
+int bind_share_verify(const uint8_t *bytes, size_t n, const struct signing_keys *set,
+		      struct bind_share *ret_share);
+
 int ending_sign(const struct signing_key *boot_key, struct ending *ending,
 		uint8_t ret_bytes[static ENDING_SIZE]);
 int ending_verify(const uint8_t *bytes, size_t n, const uint8_t boot_public[static PUBLIC_KEY_SIZE],

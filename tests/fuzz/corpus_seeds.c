@@ -124,6 +124,21 @@ static void endings(void)
 	seed("ending", "unbounded", bytes, sizeof(bytes));
 }
 
+static void binds(void)
+{
+	struct bind_offer offer = {.admission = "admission", .key = "key"};
+	struct bind_share share = {
+		.admission = "admission", .encapsulated = "encapsulated", .sealed = "sealed"};
+	uint8_t offered[BIND_OFFER_SIZE], shared[BIND_SHARE_RECORD_SIZE];
+
+	bind_offer_encode(&offer, offered);
+	seed("bind_offer", "offer", offered, sizeof(offered));
+	seed("bind_offer", "cut", offered, sizeof(offered) - 1);
+	bind_share_encode(&share, shared);
+	seed("bind_share", "share", shared, sizeof(shared));
+	seed("bind_share", "cut", shared, sizeof(shared) - 1);
+}
+
 static void frames(void)
 {
 	struct keeper_deadline deadline = {.deadline_ns = 1, .expiry = EXPIRY_SHRED};
@@ -172,6 +187,7 @@ int main(int argc, char **argv)
 	lease_requests();
 	receipts();
 	endings();
+	binds();
 	frames();
 	dek_blobs();
 	return failed;

@@ -22,6 +22,7 @@ static struct boot_report example(void)
 		.kernel = "6.1.0-1-amd64",
 		.failure = "volume data: no disk matches Serial=x",
 		.n_volumes = 2,
+		.bound = 2,
 		.volumes = {{"data", VOLUME_EXT4, VOLUME_READY, 0x0102, 0x1112131415161718},
 			    {"swap", VOLUME_SWAP, VOLUME_FAILED, 1, 4096}},
 	};
@@ -60,7 +61,7 @@ static void lies_as_documented(void **state)
 	text_lies_at(bytes + 224, 32, "0.1.0");
 	text_lies_at(bytes + 256, 64, "6.1.0-1-amd64");
 	text_lies_at(bytes + 320, 128, report.failure);
-	assert_memory_equal(bytes + 448, "\0\0\0\2\0\0\0\0\0\0\0\0\0\0\0\0", 16);
+	assert_memory_equal(bytes + 448, "\0\0\0\2\0\2\0\0\0\0\0\0\0\0\0\0", 16);
 	text_lies_at(bytes + 464, 32, "data");
 	assert_memory_equal(bytes + 496, volume, sizeof(volume));
 	text_lies_at(bytes + 508, 32, "swap");
@@ -80,6 +81,7 @@ static void round_trip(void **state)
 	assert_string_equal(back.vm, "db-1");
 	assert_string_equal(back.failure, report.failure);
 	assert_int_equal(back.n_volumes, 2);
+	assert_int_equal(back.bound, 2);
 	assert_string_equal(back.volumes[0].name, "data");
 	assert_int_equal(back.volumes[0].n_segments, 0x0102);
 	assert_int_equal(back.volumes[1].use, VOLUME_SWAP);
@@ -98,7 +100,10 @@ static void form(void **state)
 	record_has_one_size(&kind, bytes);
 	record_is_fixed_at(&kind, bytes, 0, 8);
 	record_is_fixed_at(&kind, bytes, 448, 3);
-	record_is_fixed_at(&kind, bytes, 452, 12);
+	record_is_fixed_at(&kind, bytes, 454, 10);
+	/* Only volumes that are there are bound. */
+	record_is_fixed_at(&kind, bytes, 452, 1);
+	record_takes_at(&kind, bytes, 453, 0, 3);
 	record_is_fixed_at(&kind, bytes, 464 + 2 * 44, 14 * 44);
 	/* Two volumes are there: more would have no name, fewer leave bytes that must be zero. */
 	record_takes_at(&kind, bytes, 451, 2, 2);

@@ -53,6 +53,7 @@ static void routes(void **state)
 	assert_string_equal(route_path(ROUTE_RECEIPT), "/v1/receipt");
 	assert_string_equal(route_path(ROUTE_SIGNING_KEYS), "/v1/signing-keys");
 	assert_string_equal(route_path(ROUTE_ENDING), "/v1/ending");
+	assert_string_equal(route_path(ROUTE_BOUND_BOOT), "/v1/bound-boot");
 	assert_null(route_path(0));
 	assert_null(route_path(ROUTE__MAX));
 	assert_int_equal(route_body_size(ROUTE_BOOT), BOOT_BODY_SIZE);
@@ -60,6 +61,7 @@ static void routes(void **state)
 	assert_int_equal(route_body_size(ROUTE_RECEIPT), RECEIPT_SIZE);
 	assert_int_equal(route_body_size(ROUTE_SIGNING_KEYS), 0);
 	assert_int_equal(route_body_size(ROUTE_ENDING), ENDING_SIZE);
+	assert_int_equal(route_body_size(ROUTE_BOUND_BOOT), BOUND_BODY_SIZE);
 	assert_int_equal(route_body_size(ROUTE__MAX), 0);
 	for (int route = 1; route < ROUTE__MAX; route++)
 		assert_true(route_body_size(route) <= BODY_MAX);

@@ -139,6 +139,51 @@ static void every_input_counts(void **state)
 	}
 }
 
+static const uint8_t example_share[BIND_SHARE_SIZE] = {0x5a, 1, 2, 3};
+
+static void bound_key_is_hkdf_of_both(void **state)
+{
+	uint8_t both[BOOT_KEY_SIZE + BIND_SHARE_SIZE], info[96] = "emberlock v1 bound segment";
+	uint8_t expected[SEGMENT_KEY_SIZE], key[SEGMENT_KEY_SIZE];
+	struct inputs in = example();
+	uint8_t *p = info + 27;
+
+	memcpy(both, in.boot_key, BOOT_KEY_SIZE);
+	memcpy(both + BOOT_KEY_SIZE, example_share, BIND_SHARE_SIZE);
+	put_be32(p, 4);
+	memcpy(p + 4, "data", 4);
+	put_be64(p + 8, in.instance);
+	put_be64(p + 16, in.segment);
+	hkdf(EVP_sha512(), in.boot_id, BOOT_ID_SIZE, both, sizeof(both), info,
+	     (size_t)(p + 24 - info), expected, sizeof(expected));
+	assert_int_equal(bound_segment_key_derive(in.boot_key, example_share, in.boot_id, in.name,
+						  in.instance, in.segment, key),
+			 0);
+	assert_memory_equal(key, expected, sizeof(key));
+	/* Without the share it is another. */
+	derive(&in, expected);
+	assert_memory_not_equal(key, expected, sizeof(key));
+}
+
+static void every_bit_of_the_share_counts(void **state)
+{
+	uint8_t share[BIND_SHARE_SIZE], key[SEGMENT_KEY_SIZE], other[SEGMENT_KEY_SIZE];
+	struct inputs in = example();
+
+	memcpy(share, example_share, sizeof(share));
+	assert_int_equal(bound_segment_key_derive(in.boot_key, share, in.boot_id, in.name,
+						  in.instance, in.segment, key),
+			 0);
+	for (size_t bit = 0; bit < 8 * sizeof(share); bit++) {
+		share[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_int_equal(bound_segment_key_derive(in.boot_key, share, in.boot_id, in.name,
+							  in.instance, in.segment, other),
+				 0);
+		assert_memory_not_equal(key, other, sizeof(key));
+		share[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+}
+
 static void long_name_is_refused(void **state)
 {
 	struct inputs in = example();
@@ -147,14 +192,21 @@ static void long_name_is_refused(void **state)
 	assert_int_equal(segment_key_derive(in.boot_key, in.boot_id,
 					    "01234567890123456789012345678901", 1, 1, key),
 			 -ENAMETOOLONG);
+	assert_int_equal(bound_segment_key_derive(in.boot_key, example_share, in.boot_id,
+						  "01234567890123456789012345678901", 1, 1, key),
+			 -ENAMETOOLONG);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(reference_is_the_rfcs), cmocka_unit_test(key_is_hkdf_sha512),
-		cmocka_unit_test(key_is_pythons),	 cmocka_unit_test(every_input_counts),
+		cmocka_unit_test(reference_is_the_rfcs),
+		cmocka_unit_test(key_is_hkdf_sha512),
+		cmocka_unit_test(key_is_pythons),
+		cmocka_unit_test(every_input_counts),
 		cmocka_unit_test(long_name_is_refused),
+		cmocka_unit_test(bound_key_is_hkdf_of_both),
+		cmocka_unit_test(every_bit_of_the_share_counts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -98,6 +98,20 @@ static int verify_ending(const struct record *record, const uint8_t public_key[P
 	VERIFY(ending, ending_verify(record->bytes, record->size, public_key, &out));
 }
 
+static int verify_offer(const struct record *record, const uint8_t public_key[PUBLIC_KEY_SIZE])
+{
+	VERIFY(bind_offer, bind_offer_verify(record->bytes, record->size, public_key, &out));
+}
+
+static int verify_share(const struct record *record, const uint8_t public_key[PUBLIC_KEY_SIZE])
+{
+	struct signing_keys set = {.epoch = 1, .n_keys = 2};
+
+	memset(set.keys[0], 0x77, PUBLIC_KEY_SIZE);
+	memcpy(set.keys[1], public_key, PUBLIC_KEY_SIZE);
+	VERIFY(bind_share, bind_share_verify(record->bytes, record->size, &set, &out));
+}
+
 static struct token example_token(void)
 {
 	struct token token = {
@@ -234,6 +248,28 @@ static void ending(void **state)
 	record_holds(&record, public_key);
 }
 
+static void bind_offer(void **state)
+{
+	uint8_t public_key[PUBLIC_KEY_SIZE];
+	_cleanup_signing_key_ struct signing_key *key = key_of(9, public_key);
+	struct record record = {.size = BIND_OFFER_SIZE, .verify = verify_offer};
+	struct bind_offer offer = {.admission = {1}, .key = {2}};
+
+	assert_int_equal(bind_offer_sign(key, &offer, record.bytes), 0);
+	record_holds(&record, public_key);
+}
+
+static void bind_share(void **state)
+{
+	uint8_t public_key[PUBLIC_KEY_SIZE];
+	_cleanup_signing_key_ struct signing_key *key = key_of(10, public_key);
+	struct record record = {.size = BIND_SHARE_RECORD_SIZE, .verify = verify_share};
+	struct bind_share share = {.admission = {1}, .encapsulated = {2}, .sealed = {3}};
+
+	assert_int_equal(bind_share_sign(key, &share, record.bytes), 0);
+	record_holds(&record, public_key);
+}
+
 /* A lease request and a token have one size, and could hold the same bytes: only the domain tells
  * them apart. */
 static void a_record_of_another_domain(void **state)
@@ -266,6 +302,8 @@ int main(void)
 		cmocka_unit_test(lease_request),
 		cmocka_unit_test(receipt),
 		cmocka_unit_test(ending),
+		cmocka_unit_test(bind_offer),
+		cmocka_unit_test(bind_share),
 		cmocka_unit_test(a_record_of_another_domain),
 	};
 
