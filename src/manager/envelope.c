@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "keys/bind.h"
 #include "keys/sign.h"
 
 #define KEK_CHECK_DOMAIN "emberlock v1 kek check"
@@ -259,13 +260,24 @@ void envelope_kek_move(const struct kms_key *key, const char *workspace,
 	locked_free(plain, sizeof(*plain));
 }
 
-void envelope_pair(const struct kms_key *key, const char *workspace, const char *vm,
-		   const char *boot, uint8_t blob[static KMS_BLOB_MAX], size_t *ret_n,
-		   struct envelope_requests *ret_requests, struct kms_outcome *ret_outcome)
+/* What the KMS gave back, which round_trip() has found to be what was made. */
+static void share_seal(const struct plain *plain, const struct envelope_boot *boot,
+		       struct bind_share *ret_share, struct kms_outcome *ret)
+{
+	_Static_assert(KEK_SIZE == BIND_SHARE_SIZE, "a pair is over as many bytes");
+
+	if (bind_seal(boot->bind_key, boot->admission, plain->unwrapped, ret_share) < 0)
+		outcome(ret, KMS_UNAVAILABLE, "HPKE failed");
+}
+
+void envelope_pair(const struct kms_key *key, const struct envelope_boot *boot,
+		   uint8_t blob[static KMS_BLOB_MAX], size_t *ret_n,
+		   struct envelope_requests *ret_requests, struct bind_share *ret_share,
+		   struct kms_outcome *ret_outcome)
 {
 	const struct kms_context context = {
 		.n = 3,
-		.pairs = {{"workspace", workspace}, {"vm", vm}, {"boot", boot}},
+		.pairs = {{"workspace", boot->workspace}, {"vm", boot->vm}, {"boot", boot->boot}},
 	};
 	struct plain *plain = plain_new(ret_outcome);
 
@@ -273,6 +285,8 @@ void envelope_pair(const struct kms_key *key, const char *workspace, const char 
 		return;
 	if (fresh(plain, ret_outcome))
 		round_trip(plain, key, &context, blob, ret_n, ret_requests, ret_outcome);
+	if (ret_outcome->class == KMS_OK && boot->bind_key)
+		share_seal(plain, boot, ret_share, ret_outcome);
 	locked_free(plain, sizeof(*plain));
 }
 

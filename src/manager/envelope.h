@@ -48,11 +48,19 @@ struct envelope_requests {
 	char encrypt[KMS_REQUEST_ID_MAX], decrypt[KMS_REQUEST_ID_MAX];
 };
 
+/* Whom an admission is of, and what for its share is to be sealed. */
+struct envelope_boot {
+	const char *workspace, *vm, *boot;   /* the context of both calls */
+	const uint8_t *admission, *bind_key; /* NULL: no share is asked for */
+};
+
 /* Encrypts and decrypts 32 fresh bytes under the context {workspace, VM, boot}: the two lines of an
- * admission in the customer's own audit log. */
-void envelope_pair(const struct kms_key *key, const char *workspace, const char *vm,
-		   const char *boot, uint8_t blob[static KMS_BLOB_MAX], size_t *ret_n,
-		   struct envelope_requests *ret_requests, struct kms_outcome *ret_outcome);
+ * admission in the customer's own audit log. Where .bind_key is given, what came out of the KMS is
+ * *RET_SHARE then, sealed. */
+void envelope_pair(const struct kms_key *key, const struct envelope_boot *boot,
+		   uint8_t blob[static KMS_BLOB_MAX], size_t *ret_n,
+		   struct envelope_requests *ret_requests, struct bind_share *ret_share,
+		   struct kms_outcome *ret_outcome);
 
 /* The same for a key configuration that nothing is bound to. */
 void envelope_prove(const struct kms_key *key, const char *name, struct kms_outcome *ret_outcome);

@@ -21,9 +21,10 @@ static json_t *volumes(const struct boot_report *report)
 	for (uint32_t i = 0; i < report->n_volumes; i++) {
 		const struct report_volume *v = &report->volumes[i];
 
-		if (json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:i, s:I}", "name",
+		if (json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:b, s:i, s:I}", "name",
 							  v->name, "use", volume_use_name(v->use),
 							  "state", volume_state_name(v->state),
+							  "bound", report->bound >> i & 1,
 							  "segments", (int)v->n_segments, "bytes",
 							  (json_int_t)v->bytes)) < 0) {
 			json_decref(list);

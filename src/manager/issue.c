@@ -49,6 +49,28 @@ void issue_again(struct http_request *http, const uint8_t token[static TOKEN_SIZ
 	http_reply_bytes(http, 200, "application/octet-stream", token, TOKEN_SIZE);
 }
 
+/* A lease, and with the one that admits a bound boot its share: the answer to a report, however often
+ * it is asked for. The share is signed here, so that no key counts for it which was revoked since. */
+static int reply_lease(struct manager *manager, const struct ask *ask,
+		       const uint8_t token[static TOKEN_SIZE])
+{
+	uint8_t bytes[BOUND_ANSWER_SIZE];
+	struct bind_share share;
+	int r;
+
+	if (!ask->facts.admitting || bytes_are_zero(ask->boot->bind_key, BIND_KEY_SIZE)) {
+		issue_again(ask->http, token);
+		return 0;
+	}
+	r = bind_share_decode(ask->boot->share, sizeof(ask->boot->share), &share);
+	r = r < 0 ? r : signing_share(manager->signing, &share, bytes + TOKEN_SIZE);
+	if (r < 0)
+		return r;
+	memcpy(bytes, token, TOKEN_SIZE);
+	http_reply_bytes(ask->http, 200, "application/octet-stream", bytes, sizeof(bytes));
+	return 0;
+}
+
 /* The VM's other boots end with the admission of this one. */
 static int supersede(struct manager *manager, const struct store_boot *boot)
 {
@@ -71,11 +93,12 @@ static void record_admission(struct store *store, const struct store_boot *boot,
 			     const struct token *token)
 {
 	audit_add_boot(store, boot, "admitted",
-		       json_pack("{s:I, s:I, s:I, s:s, s:{s:s, s:s}}", "epoch",
+		       json_pack("{s:I, s:I, s:I, s:s, s:b, s:{s:s, s:s}}", "epoch",
 				 (json_int_t)token->sequence.epoch, "counter",
 				 (json_int_t)token->sequence.counter, "ttl_ms",
 				 (json_int_t)token->ttl_ms, "expiry",
-				 token->expiry == EXPIRY_WARN ? "warn" : "shred", "kms_requests",
+				 token->expiry == EXPIRY_WARN ? "warn" : "shred", "bound",
+				 !bytes_are_zero(boot->bind_key, BIND_KEY_SIZE), "kms_requests",
 				 "encrypt", boot->encrypt_id, "decrypt", boot->decrypt_id));
 }
 
@@ -119,8 +142,7 @@ int issue_lease(struct manager *manager, struct ask *ask, const struct engine_de
 		metrics_count(manager, METRIC_ADMISSIONS);
 		log_info("%s/%s: admitted", boot->workspace_name, boot->vm_name);
 	}
-	issue_again(ask->http, bytes);
-	return 0;
+	return reply_lease(manager, ask, bytes);
 }
 
 int issue_shred(struct manager *manager, struct ask *ask, const struct engine_decision *decision)
@@ -177,8 +199,7 @@ int issue_repeat(struct manager *manager, struct ask *ask)
 		if (r < 0)
 			return r;
 	}
-	issue_again(ask->http, boot->token);
-	return 0;
+	return reply_lease(manager, ask, boot->token);
 }
 
 void issue_nothing(struct manager *manager, const struct ask *ask)

@@ -23,6 +23,9 @@ struct pair_job {
 	uint8_t blob[KMS_BLOB_MAX];
 	size_t blob_size;
 	struct envelope_requests requests;
+	bool bound; /* the boot asks for a share */
+	uint8_t bind_key[BIND_KEY_SIZE];
+	struct bind_share share;
 };
 
 static void run_pair(struct kms_job *base)
@@ -30,6 +33,13 @@ static void run_pair(struct kms_job *base)
 	struct pair_job *job = (struct pair_job *)base;
 	struct prober_answer *answer = &job->answer;
 	struct engine_time now = leases_time();
+	const struct envelope_boot boot = {
+		.workspace = job->workspace_name,
+		.vm = job->vm_name,
+		.boot = job->boot,
+		.admission = job->admission,
+		.bind_key = job->bound ? job->bind_key : NULL,
+	};
 	struct kms_outcome outcome;
 
 	answer->start_ms = now.boot_ms;
@@ -37,8 +47,8 @@ static void run_pair(struct kms_job *base)
 	envelope_unwrap(&job->kms, job->workspace_name, &job->kek, &answer->outcome);
 	if (answer->outcome.class != KMS_OK)
 		return;
-	envelope_pair(&job->kms, job->workspace_name, job->vm_name, job->boot, job->blob,
-		      &job->blob_size, &job->requests, &outcome);
+	envelope_pair(&job->kms, &boot, job->blob, &job->blob_size, &job->requests, &job->share,
+		      &outcome);
 	if (outcome.class != KMS_OK)
 		answer->outcome = outcome;
 }
@@ -46,6 +56,7 @@ static void run_pair(struct kms_job *base)
 static int record(const struct pair_job *job)
 {
 	struct store *store = job->manager->store;
+	uint8_t share[BIND_SHARE_RECORD_SIZE];
 	struct store_workspace workspace;
 	struct store_boot boot;
 	int r;
@@ -55,14 +66,17 @@ static int record(const struct pair_job *job)
 		r = store_workspace_get_by_id(store, boot.workspace, &workspace);
 	if (r < 0)
 		return r;
-	/* Bound to another key meanwhile: the pair is made again, under that one. */
-	if (workspace.key != job->answer.key)
+	/* Bound to another key meanwhile: the pair is made again, under that one. And a share that may
+	 * have been given stays. */
+	if (workspace.key != job->answer.key || boot.paired)
 		return 0;
 	boot.paired = true;
+	bind_share_encode(&job->share, share);
 	r = store_boot_update(store, &boot);
 	return r < 0 ? r
 		     : store_boot_set_pair(store, job->admission, job->blob, job->blob_size,
-					   job->requests.encrypt, job->requests.decrypt);
+					   job->requests.encrypt, job->requests.decrypt,
+					   job->bound ? share : NULL);
 }
 
 static void pair_done(struct kms_job *base)
@@ -105,6 +119,8 @@ int pairing_start(struct manager *manager, const struct store_boot *boot,
 	memcpy(job->workspace_name, workspace->name, sizeof(job->workspace_name));
 	memcpy(job->vm_name, boot->vm_name, sizeof(job->vm_name));
 	hex_encode(report.boot_id, BOOT_ID_SIZE, job->boot);
+	job->bound = report.bound != 0;
+	memcpy(job->bind_key, boot->bind_key, BIND_KEY_SIZE);
 	memcpy(job->kek.blob, workspace->kek, workspace->kek_size);
 	job->kek.size = workspace->kek_size;
 	memcpy(job->kek.check, workspace->kek_check, HASH_SIZE);

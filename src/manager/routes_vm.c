@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "keys/bind.h"
 #include "keys/sign.h"
 #include "manager/audit.h"
 #include "manager/leases.h"
@@ -47,11 +48,13 @@ bool vm_boot_find(struct http_request *http, const uint8_t admission[static HASH
 	return r == 0;
 }
 
-/* --- POST /v1/boot --- */
+/* --- POST /v1/boot, POST /v1/bound-boot --- */
 
 struct boot_body {
 	struct boot_report report;
 	struct lease_request request;
+	bool bound;		 /* a bind offer came with the two */
+	struct bind_offer offer; /* zero where it is not */
 	uint8_t admission[HASH_SIZE];
 	struct store_vm vm;
 };
@@ -70,14 +73,33 @@ static int boot_find_vm(struct http_request *http, const struct boot_report *cla
 	return r;
 }
 
+/* Where an offer is due: signed by the boot, and for a key that a share can be sealed for; that must
+ * show before the KMS is asked for one. */
+static int offer_verify(struct http_request *http, struct boot_body *body)
+{
+	static const uint8_t nothing[BIND_SHARE_SIZE];
+	struct bind_share ignored;
+	int r;
+
+	if (!body->bound)
+		return 0;
+	r = bind_offer_verify(http->body + BOOT_BODY_SIZE, BIND_OFFER_SIZE, body->report.boot_key,
+			      &body->offer);
+	if (r == 0 && memcmp(body->offer.admission, body->admission, HASH_SIZE) != 0)
+		r = -EKEYREJECTED;
+	return r < 0 ? r : bind_seal(body->offer.key, body->admission, nothing, &ignored);
+}
+
 /* Whether the body is whole and signed, by an enrolled VM and by the boot key; else answered. */
 static bool boot_verify(struct http_request *http, struct boot_body *body)
 {
+	size_t size = body->bound ? BOUND_BODY_SIZE : BOOT_BODY_SIZE;
 	struct boot_report claimed;
 	int r, vm_r;
 
-	if (http->body_size != BOOT_BODY_SIZE ||
-	    boot_report_decode(http->body, BOOT_REPORT_SIZE, &claimed) < 0) {
+	if (http->body_size != size ||
+	    boot_report_decode(http->body, BOOT_REPORT_SIZE, &claimed) < 0 ||
+	    (claimed.bound != 0) != body->bound) {
 		vm_reply_malformed(http);
 		return false;
 	}
@@ -92,6 +114,8 @@ static bool boot_verify(struct http_request *http, struct boot_body *body)
 					 body->report.boot_key, &body->request);
 	if (r == 0)
 		r = sha256(http->body, BOOT_REPORT_SIZE, body->admission);
+	if (r == 0)
+		r = offer_verify(http, body);
 	if (r == -EBADMSG) {
 		vm_reply_malformed(http);
 		return false;
@@ -133,6 +157,7 @@ static int boot_store(struct http_request *http, const struct boot_body *body,
 	memcpy(boot->admission, body->admission, HASH_SIZE);
 	memcpy(boot->vm_key, body->vm.public_key, PUBLIC_KEY_SIZE);
 	memcpy(boot->report, http->body, BOOT_REPORT_SIZE);
+	memcpy(boot->bind_key, body->offer.key, BIND_KEY_SIZE);
 	memcpy(boot->vm_name, body->vm.name, sizeof(boot->vm_name));
 	memcpy(boot->workspace_name, body->vm.workspace_name, sizeof(boot->workspace_name));
 	r = store_boot_insert(store, boot);
@@ -193,11 +218,11 @@ static bool boot_find(struct http_request *http, const struct boot_body *body,
 	return true;
 }
 
-static void boot_handle(struct http_request *http)
+static void boot_answer(struct http_request *http, bool bound)
 {
 	struct manager *manager = http->manager;
+	struct boot_body body = {.bound = bound};
 	struct store_boot boot;
-	struct boot_body body;
 
 	if (!boot_verify(http, &body))
 		return;
@@ -205,7 +230,22 @@ static void boot_handle(struct http_request *http)
 		return;
 	if (!boot_find(http, &body, &boot))
 		return;
+	/* The share is sealed for the first one. */
+	if (memcmp(boot.bind_key, body.offer.key, BIND_KEY_SIZE) != 0) {
+		http_reply_error(http, 409, "offer", "this boot has offered another key");
+		return;
+	}
 	leases_request(manager->leases, http, &boot, &body.request, true);
+}
+
+static void boot_handle(struct http_request *http)
+{
+	boot_answer(http, false);
+}
+
+static void bound_boot_handle(struct http_request *http)
+{
+	boot_answer(http, true);
 }
 
 /* --- POST /v1/lease --- */
@@ -248,6 +288,7 @@ static void health_handle(struct http_request *http)
 /* clang-format off */
 const struct http_route vm_routes[] = {
 	{HTTP_POST, "/v1/boot", ROLE_VM, BOOT_BODY_SIZE, boot_handle},
+	{HTTP_POST, "/v1/bound-boot", ROLE_VM, BOUND_BODY_SIZE, bound_boot_handle},
 	{HTTP_POST, "/v1/lease", ROLE_VM, LEASE_REQUEST_SIZE, lease_handle},
 	{HTTP_POST, "/v1/receipt", ROLE_VM, RECEIPT_SIZE, receipt_handle},
 	{HTTP_POST, "/v1/ending", ROLE_VM, ENDING_SIZE, ending_handle},

@@ -305,6 +305,12 @@ int signing_token(const struct signing *signing, struct token *token,
 	return token_sign(signing->active.key, token, ret_bytes);
 }
 
+int signing_share(const struct signing *signing, struct bind_share *share,
+		  uint8_t ret_bytes[static BIND_SHARE_RECORD_SIZE])
+{
+	return bind_share_sign(signing->active.key, share, ret_bytes);
+}
+
 int signing_checkpoint(const struct signing *signing, struct audit_checkpoint *checkpoint,
 		       uint8_t ret_bytes[static AUDIT_CHECKPOINT_SIZE])
 {

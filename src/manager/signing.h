@@ -24,6 +24,10 @@ int signing_token(const struct signing *signing, struct token *token,
 		  uint8_t ret_bytes[static TOKEN_SIZE]);
 
 /* Signs with the active key; fills key id. */
+int signing_share(const struct signing *signing, struct bind_share *share,
+		  uint8_t ret_bytes[static BIND_SHARE_RECORD_SIZE]);
+
+/* Signs with the active key; fills key id. */
 int signing_checkpoint(const struct signing *signing, struct audit_checkpoint *checkpoint,
 		       uint8_t ret_bytes[static AUDIT_CHECKPOINT_SIZE]);
 

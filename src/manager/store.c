@@ -107,6 +107,10 @@ static const char *const schema[] = {
 
 	/* What the key may be used for: enum key_use. Until now, everything. */
 	"ALTER TABLE keys ADD COLUMN uses INTEGER NOT NULL DEFAULT 7;",
+
+	/* What a boot's share of the keys of its bound volumes is sealed for, and that share. */
+	"ALTER TABLE boots ADD COLUMN bind_key BLOB;"
+	"ALTER TABLE boots ADD COLUMN share BLOB;",
 };
 #define SCHEMA_VERSION ((int)ELEMENTSOF(schema))
 

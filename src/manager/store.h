@@ -248,6 +248,10 @@ struct store_boot {
 	bool ended;	/* the end of its last lease is on record */
 	/* Read only: what the KMS called the two requests of its pair. */
 	char encrypt_id[KMS_REQUEST_ID_MAX], decrypt_id[KMS_REQUEST_ID_MAX];
+	/* Written once each, zero where there is none: what its share is to be sealed for, and that
+	 * share, not signed. */
+	uint8_t bind_key[BIND_KEY_SIZE];
+	uint8_t share[BIND_SHARE_RECORD_SIZE];
 	uint8_t token[TOKEN_SIZE];	 /* last lease, zero where none */
 	uint8_t admit_token[TOKEN_SIZE]; /* first lease, zero where none */
 	uint8_t shred_token[TOKEN_SIZE]; /* zero where none */
@@ -262,13 +266,13 @@ int store_boot_get(struct store *store, const uint8_t admission[static HASH_SIZE
 /* Whoever opened it. */
 int store_boot_get_by_boot_id(struct store *store, const uint8_t boot_id[static BOOT_ID_SIZE],
 			      struct store_boot *ret_boot);
-/* Writes all but admission, VM, workspace, VM key, report and first_ms. */
+/* Writes all but admission, VM, workspace, VM key, report, bind key, share and first_ms. */
 int store_boot_update(struct store *store, const struct store_boot *boot);
 /* What the customer's audit log shows of this admission; ENCRYPT_ID, DECRYPT_ID: what the KMS called
- * the two requests. */
+ * the two requests. SHARE: what was encrypted, sealed for the boot; NULL where it asked for none. */
 int store_boot_set_pair(struct store *store, const uint8_t admission[static HASH_SIZE],
 			const uint8_t *blob, size_t n, const char *encrypt_id,
-			const char *decrypt_id);
+			const char *decrypt_id, const uint8_t *share);
 /* The VM's, or the key's, boots that are waiting, held or live become BOOT_ENDING with REASON; but
  * not EXCEPT (may be NULL). Return how many. */
 int store_boots_end_of_vm(struct store *store, int64_t vm, const uint8_t *except,

@@ -23,6 +23,8 @@ int store_boot_insert(struct store *store, const struct store_boot *boot)
 	sql_bind_blob(statement, 5, boot->vm_key, PUBLIC_KEY_SIZE);
 	sql_bind_blob(statement, 6, boot->report, BOOT_REPORT_SIZE);
 	sql_bind_int(statement, 7, boot->first_ms);
+	if (!bytes_are_zero(boot->bind_key, BIND_KEY_SIZE))
+		sql_bind_blob(statement, 8, boot->bind_key, BIND_KEY_SIZE);
 	r = store_savepoint(store);
 	if (r < 0)
 		return r;
@@ -69,6 +71,8 @@ static void boot_from_row(sqlite3_stmt *row, struct store_boot *boot)
 	sql_column_blob(row, 31, boot->ending, sizeof(boot->ending));
 	sql_column_text(row, 33, boot->encrypt_id, sizeof(boot->encrypt_id));
 	sql_column_text(row, 34, boot->decrypt_id, sizeof(boot->decrypt_id));
+	sql_column_blob(row, 36, boot->bind_key, sizeof(boot->bind_key));
+	sql_column_blob(row, 37, boot->share, sizeof(boot->share));
 }
 
 static int boot_one(struct store *store, enum store_statement which, const uint8_t *id, size_t n,
@@ -145,7 +149,7 @@ int store_boot_update(struct store *store, const struct store_boot *boot)
 
 int store_boot_set_pair(struct store *store, const uint8_t admission[static HASH_SIZE],
 			const uint8_t *blob, size_t n, const char *encrypt_id,
-			const char *decrypt_id)
+			const char *decrypt_id, const uint8_t *share)
 {
 	sqlite3_stmt *statement = sql_statement(store, SQL_BOOT_SET_PAIR);
 
@@ -155,6 +159,8 @@ int store_boot_set_pair(struct store *store, const uint8_t admission[static HASH
 	sql_bind_blob(statement, 2, blob, n);
 	sql_bind_text(statement, 3, encrypt_id);
 	sql_bind_text(statement, 4, decrypt_id);
+	if (share)
+		sql_bind_blob(statement, 5, share, BIND_SHARE_RECORD_SIZE);
 	return sql_write_one(store, statement);
 }
 

@@ -29,7 +29,7 @@
 	"b.granted_ms, b.lease_ms, b.fence_ms, b.number, b.challenge, b.issued_epoch, "            \
 	"b.issued_counter, b.passed, b.failed, b.pauses, b.keys_gone, b.token, b.admit_token, "    \
 	"b.shred_token, b.fence_boot_ms, w.shown_epoch, b.ending, b.ending_ms, b.encrypt_id, "     \
-	"b.decrypt_id, b.ended FROM boots b JOIN vms v ON v.id = b.vm "                            \
+	"b.decrypt_id, b.ended, b.bind_key, b.share FROM boots b JOIN vms v ON v.id = b.vm "       \
 	"JOIN workspaces w ON w.id = b.workspace "
 /* BOOT_WAITING, BOOT_HELD, BOOT_LIVE; BOOT_ENDING is 5. */
 #define CURRENT "state IN (1, 2, 4)"
@@ -118,7 +118,7 @@ const char *const store_sql[SQL__MAX] = {
 	[SQL_VMS] = VMS "WHERE v.removed_ms = 0 AND (?1 IS NULL OR w.name = ?1) "
 			"ORDER BY w.name, v.name",
 	[SQL_BOOT_INSERT] = "INSERT INTO boots (admission, boot_id, vm, workspace, vm_key, report, "
-			    "first_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+			    "first_ms, bind_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
 	[SQL_BOOT_GET] = BOOTS "WHERE b.admission = ?1",
 	[SQL_BOOT_GET_BY_BOOT_ID] = BOOTS "WHERE b.boot_id = ?1",
 	[SQL_BOOT_UPDATE] =
@@ -129,8 +129,9 @@ const char *const store_sql[SQL__MAX] = {
 		"token = ?20, admit_token = ?21, shred_token = ?22, fence_boot_ms = ?23, "
 		"ending = ?24, ending_ms = ?25, ended = ?26 WHERE admission = ?1",
 	[SQL_BOOTS_FORGET_CLOCK] = "UPDATE boots SET fence_boot_ms = 0",
-	[SQL_BOOT_SET_PAIR] = "UPDATE boots SET pair = ?2, encrypt_id = ?3, decrypt_id = ?4 "
-			      "WHERE admission = ?1",
+	[SQL_BOOT_SET_PAIR] =
+		"UPDATE boots SET pair = ?2, encrypt_id = ?3, decrypt_id = ?4, share = ?5 "
+		"WHERE admission = ?1",
 	[SQL_BOOTS_END_OF_VM] = "UPDATE boots SET state = 5, reason = ?3 "
 				"WHERE vm = ?1 AND admission IS NOT ?2 AND " CURRENT,
 	[SQL_BOOTS_ENDED_OF_VM] = "UPDATE boots SET state = 5, reason = ?3 WHERE vm = ?1 AND "

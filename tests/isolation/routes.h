@@ -209,6 +209,33 @@ static inline void make_boot(struct made *made, const struct signing_key *by)
 	thief.boot_key = signing_key_free(thief.boot_key);
 }
 
+/* The same, with a bound volume and an offer, which are signed by the same. */
+static inline void make_bound_boot(struct made *made, const struct signing_key *by)
+{
+	struct vm vm = {.workspace = "alpha", .name = "vm1"};
+	struct bind_offer offer = {.key = {9}};
+	struct boot_report report;
+
+	vm.key = by ? (struct signing_key *)by : alpha.first.key;
+	vm_boot(&vm);
+	assert_int_equal(boot_report_decode(vm.report, BOOT_REPORT_SIZE, &report), 0);
+	report.bound = 1;
+	assert_int_equal(boot_report_sign(vm.key, vm.boot_key, &report, vm.report), 0);
+	assert_int_equal(sha256(vm.report, BOOT_REPORT_SIZE, vm.admission), 0);
+	memcpy(offer.admission, vm.admission, HASH_SIZE);
+	made->n = BOUND_BODY_SIZE;
+	memcpy(made->body, vm.report, BOOT_REPORT_SIZE);
+	vm_request(&vm, made->body + BOOT_REPORT_SIZE);
+	assert_int_equal(bind_offer_sign(vm.boot_key, &offer, made->body + BOOT_BODY_SIZE), 0);
+	if (by) {
+		vm.boot_key = signing_key_free(vm.boot_key);
+		return;
+	}
+	/* It is this boot from now on. */
+	signing_key_free(alpha.first.boot_key);
+	alpha.first = vm;
+}
+
 static inline void make_lease(struct made *made, const struct signing_key *by)
 {
 	made->n = LEASE_REQUEST_SIZE;
@@ -322,6 +349,7 @@ static const struct entry entries[] = {
 	{LISTENER_ADMIN, HTTP_DELETE, "/v1/workspaces/{}", "empty", .prepare = prepare_workspace},
 	{LISTENER_ADMIN, HTTP_DELETE, "/v1/keys/{}", "loose-key", .prepare = prepare_loose_key},
 	{LISTENER_VM, HTTP_POST, "/v1/boot", .make = make_boot},
+	{LISTENER_VM, HTTP_POST, "/v1/bound-boot", .make = make_bound_boot},
 	{LISTENER_VM, HTTP_POST, "/v1/lease", .make = make_lease},
 	{LISTENER_VM, HTTP_POST, "/v1/ending", .make = make_note},
 	{LISTENER_VM, HTTP_POST, "/v1/receipt", .make = make_last},

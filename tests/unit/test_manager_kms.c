@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "keys/bind.h"
 #include "manager/envelope.h"
 #include "manager/kms/file/keyfile.h"
 #include "manager/kms/kms.h"
@@ -209,9 +210,16 @@ static void test_envelope(void **state)
 {
 	struct envelope_kek kek, again, other;
 	uint8_t blob[KMS_BLOB_MAX];
+	uint8_t boot_key[BOOT_KEY_SIZE] = {1}, boot_id[BOOT_ID_SIZE] = {2}, bind_key[BIND_KEY_SIZE];
+	uint8_t admission[HASH_SIZE] = {3}, opened[BIND_SHARE_SIZE], unwrapped[KMS_PLAIN_MAX];
+	const struct kms_context of_boot = {
+		.n = 3, .pairs = {{"workspace", "w"}, {"vm", "v"}, {"boot", "00"}}};
+	struct envelope_boot boot = {
+		.workspace = "w", .vm = "v", .boot = "00", .admission = admission};
 	struct envelope_requests requests = {0};
 	struct kms_outcome outcome;
-	size_t n;
+	struct bind_share share;
+	size_t n, n_unwrapped;
 
 	envelope_make(&key, "w", NULL, NULL, &kek, &outcome);
 	assert_int_equal(outcome.class, KMS_OK);
@@ -230,14 +238,27 @@ static void test_envelope(void **state)
 	assert_int_equal(outcome.class, KMS_OK);
 	assert_memory_equal(kek.check, again.check, HASH_SIZE);
 	assert_memory_not_equal(kek.blob, again.blob, kek.size);
-	envelope_pair(&key, "w", "v", "00", blob, &n, &requests, &outcome);
+	envelope_pair(&key, &boot, blob, &n, &requests, NULL, &outcome);
 	assert_int_equal(outcome.class, KMS_OK);
+	/* A share is what the CMK encrypted, and the boot alone opens it. */
+	assert_int_equal(bind_public(boot_key, boot_id, bind_key), 0);
+	boot.bind_key = bind_key;
+	envelope_pair(&key, &boot, blob, &n, &requests, &share, &outcome);
+	assert_int_equal(outcome.class, KMS_OK);
+	kms_provider_find(key.provider)
+		->unwrap(&key, &of_boot, blob, n, unwrapped, &n_unwrapped, &outcome);
+	assert_int_equal(outcome.class, KMS_OK);
+	assert_int_equal(n_unwrapped, BIND_SHARE_SIZE);
+	assert_int_equal(bind_open(boot_key, boot_id, &share, opened), 0);
+	assert_memory_equal(opened, unwrapped, BIND_SHARE_SIZE);
+	boot_id[0]++;
+	assert_int_equal(bind_open(boot_key, boot_id, &share, opened), -EBADMSG);
 	envelope_prove(&key, "main", &outcome);
 	assert_int_equal(outcome.class, KMS_OK);
 	assert_int_equal(keyfile_set_state(key.directory, "k", KEYFILE_DISABLED), 0);
 	envelope_unwrap(&key, "w", &kek, &outcome);
 	assert_int_equal(outcome.class, KMS_REVOKED_STATE);
-	envelope_pair(&key, "w", "v", "00", blob, &n, &requests, &outcome);
+	envelope_pair(&key, &boot, blob, &n, &requests, NULL, &outcome);
 	assert_int_equal(outcome.class, KMS_REVOKED_STATE);
 	envelope_make(&key, "w", &key, &kek, &again, &outcome);
 	assert_int_equal(outcome.class, KMS_REVOKED_STATE);
