@@ -14,6 +14,8 @@
  *	agent_worker.c     the processes that do so
  *	agent_change.c     volumes added, grown and re-sized at run time
  *	agent_report.c     self-test, boot report
+ *	agent_bind.c       volumes that wait for the manager's share
+ *	agent_offer.c      what that share is to be sealed for
  *	agent_identity.c   signing with the boot identity seed
  *	agent_lease.c      the lease machine and its actions
  *	agent_requests.c   exchanges with the manager, retries
@@ -81,6 +83,7 @@ struct agent_keeper {
 enum work_kind {
 	WORK_NONE,    /* nothing more: READY or FAILED */
 	WORK_WAIT,    /* PLANNED; a plan may start it, its time may run out */
+	WORK_BIND,    /* PLANNED, with Bind=yes; waits for the manager's share */
 	WORK_UNDO,    /* a worker undoes what an agent before left half-made; then WORK_WAIT */
 	WORK_MAP,     /* a worker maps it */
 	WORK_CLEAN,   /* a worker undoes what a worker that was killed left; then FAILED */
@@ -127,7 +130,8 @@ struct agent_look {
 
 /* Carrying out the plan. */
 struct agent_carry {
-	bool settled;	 /* every volume is READY or FAILED */
+	bool settled;	 /* every volume is READY or FAILED, or waits for the manager's share */
+	bool bound;	 /* and none does any more */
 	bool look_due;	 /* once no worker runs, and no look */
 	bool look_stale; /* a disk went while the look was under way */
 	int boot_key_fd;
@@ -166,7 +170,10 @@ struct agent_requests {
 	char last_error[128];
 	/* A token by a signing key that is not in the set, kept while a newer set is asked for. */
 	bool token_waits;
-	uint8_t waiting_token[TOKEN_SIZE];
+	uint8_t waiting_token[BOUND_ANSWER_SIZE]; /* with the share that came with it */
+	size_t waiting_size;
+	bool offered;
+	uint8_t offer[BIND_OFFER_SIZE];
 	uint64_t keys_asked_ns;
 	struct rate rejections;
 };
@@ -387,6 +394,31 @@ void change_grown(struct agent *a, uint32_t index, int r, const char *text);
 /* --- agent_report.c */
 /* All volumes are settled: self-test, report, first challenge. */
 void report_make(struct agent *a);
+/* The boot key is not needed any more: closed, and erased where agent.conf says so. */
+void report_boot_key_done(struct agent *a);
+
+/* --- agent_bind.c */
+/* Those of the page that have Bind=yes, as the report says it. */
+uint16_t bind_volumes(const struct agent *a);
+/* This boot's report has such volumes. */
+bool bind_asked(const struct agent *a);
+/* The share of this boot; false where it has none yet. */
+bool bind_share(const struct agent *a, struct bind_share *ret_share);
+/* Whether volume INDEX, for which a disk was found, may be mapped now; else bind_wait(). */
+bool bind_may_map(const struct agent *a, uint32_t index);
+void bind_wait(struct agent *a, uint32_t index);
+/* A volume with Bind=yes is still to be made. */
+bool bind_waits(const struct agent *a);
+/* This boot is admitted: those that wait for the share are mapped. */
+void bind_begin(struct agent *a);
+/* Volume INDEX is FAILED: where it was to be mapped after the admission, who waits is told. */
+void bind_failed(struct agent *a, uint32_t index);
+/* None waits any more, where that is so. */
+void bind_settle(struct agent *a);
+
+/* --- agent_offer.c */
+/* Makes requests.offer, once. 0 or negative errno. */
+int offer_make(struct agent *a);
 
 /* --- agent_identity.c */
 /* The boot identity's signing key from the keeper's descriptor; the caller frees it. */
@@ -413,6 +445,7 @@ uint32_t requests_number(struct agent *a);
 int requests_ask_keys(struct agent *a);
 
 /* --- agent_token.c */
+/* N: TOKEN_SIZE, or BOUND_ANSWER_SIZE. */
 void token_received(struct agent *a, const uint8_t *bytes, size_t n);
 void token_keys_received(struct agent *a, const uint8_t *bytes, size_t n);
 /* No newer set came: the token that waited for it is rejected. */

@@ -55,6 +55,7 @@ static int do_admit(struct agent *a)
 	log_notice("admitted; lease of %ju s, expiry %s", (uintmax_t)a->state.lease.ttl_ms / 1000,
 		   a->state.lease.expiry == EXPIRY_WARN ? "warn" : "shred");
 	sd_notify(0, "STATUS=Admitted.");
+	bind_begin(a);
 	control_notify(a);
 	return 0;
 }

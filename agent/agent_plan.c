@@ -107,6 +107,8 @@ void plan_decide(struct agent *a, uint32_t index, const struct plan_volume *deci
 		volume_failed(a, index, reason);
 	} else if (decided->refusal != PLAN_OK) {
 		volume_failed(a, index, decided->reason);
+	} else if (!bind_may_map(a, index)) {
+		bind_wait(a, index);
 	} else {
 		volume_start(a, index);
 	}
@@ -306,6 +308,8 @@ void plan_continue(struct agent *a)
 		sd_event_source_set_enabled(c->begin_look, SD_EVENT_ONESHOT);
 	if (!waits && !run && !c->settled)
 		settle(a);
+	if (c->settled)
+		bind_settle(a);
 }
 
 void plan_wait(struct agent *a, uint32_t index)

@@ -75,6 +75,7 @@ static void report_fill(const struct agent *a, struct boot_report *report)
 		.self_test_failed = a->state.self_test_failed,
 		.version = EMBERLOCK_VERSION,
 		.n_volumes = a->state.n_volumes,
+		.bound = bind_volumes(a),
 	};
 	memcpy(report->workspace, a->workspace, sizeof(report->workspace));
 	memcpy(report->vm, a->vm, sizeof(report->vm));
@@ -132,13 +133,13 @@ static void lease_begin(struct agent *a)
 	lease_event(a, LEASE_EVENT_START, NULL, NULL);
 }
 
-static void boot_key_done(struct agent *a)
+void report_boot_key_done(struct agent *a)
 {
 	int r;
 
 	cleanup_close(&a->carry.boot_key_fd);
 	a->carry.boot_key_fd = -1;
-	if (a->config.keep_boot_key)
+	if (a->config.keep_boot_key || bind_waits(a))
 		return;
 	r = keeper_erase_boot_key(a);
 	if (r < 0 && r != -ENOKEY) {
@@ -154,7 +155,7 @@ void report_make(struct agent *a)
 	int r;
 
 	sd_notify(0, "READY=1");
-	boot_key_done(a);
+	report_boot_key_done(a);
 	if (a->state.reported || a->state.lease.state != LEASE_STARTING) {
 		control_notify(a);
 		return;

@@ -64,10 +64,17 @@ static int request_sign(struct agent *a)
 	return 0;
 }
 
+static enum route lease_route(const struct agent *a)
+{
+	if (a->state.lease.state != LEASE_STARTING)
+		return ROUTE_LEASE;
+	return bind_asked(a) ? ROUTE_BOUND_BOOT : ROUTE_BOOT;
+}
+
 void requests_send(struct agent *a)
 {
 	struct agent_requests *q = &a->requests;
-	enum route route = a->state.lease.state == LEASE_STARTING ? ROUTE_BOOT : ROUTE_LEASE;
+	enum route route = lease_route(a);
 	uint8_t *body = q->body;
 	int r;
 
@@ -75,16 +82,20 @@ void requests_send(struct agent *a)
 	    !watchdog_connected(a))
 		return;
 	r = request_sign(a);
+	if (r == 0 && route == ROUTE_BOUND_BOOT)
+		r = offer_make(a);
 	if (r < 0) {
 		log_errno(r, "lease request");
 		requests_retry(a, 0);
 		return;
 	}
-	if (route == ROUTE_BOOT) {
+	if (route != ROUTE_LEASE) {
 		memcpy(body, a->state.report, BOOT_REPORT_SIZE);
 		body += BOOT_REPORT_SIZE;
 	}
 	memcpy(body, q->signed_request, LEASE_REQUEST_SIZE);
+	if (route == ROUTE_BOUND_BOOT)
+		memcpy(body + LEASE_REQUEST_SIZE, q->offer, BIND_OFFER_SIZE);
 	q->lease = (struct exchange){.number = requests_number(a), .route = route};
 	send_after(a, PATIENCE_MS);
 	watchdog_send(a, route, q->lease.number, q->body, route_body_size(route));
@@ -135,13 +146,19 @@ static void failure_note(struct agent *a, const struct watchdog_message *message
 	error_note(a, text);
 }
 
+static bool answer_is_whole(const struct watchdog_message *message)
+{
+	return message->length == TOKEN_SIZE ||
+	       (message->route == ROUTE_BOUND_BOOT && message->length == BOUND_ANSWER_SIZE);
+}
+
 static void lease_response(struct agent *a, const struct watchdog_message *message)
 {
 	struct agent_requests *q = &a->requests;
 
 	q->lease.number = 0;
 	q->manager_connected = message->http_status != 0;
-	if (message->http_status == 200 && message->length == TOKEN_SIZE) {
+	if (message->http_status == 200 && answer_is_whole(message)) {
 		q->last_error[0] = '\0';
 		/* Accepted, it makes the next request; otherwise this stands. */
 		requests_retry(a, 0);

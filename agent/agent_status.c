@@ -10,7 +10,8 @@ bool status_is_final(const struct agent *a)
 {
 	if (a->state.lease.state >= LEASE_SHREDDING || a->shred.begun)
 		return true;
-	return a->carry.settled && (a->failure[0] != '\0' || lease_is_admitted(a));
+	return a->carry.settled &&
+	       (a->failure[0] != '\0' || (lease_is_admitted(a) && !bind_waits(a)));
 }
 
 static void volumes_fill(const struct agent *a, struct control_status *status)
@@ -30,6 +31,7 @@ static void volumes_fill(const struct agent *a, struct control_status *status)
 		to->state = from->state;
 		to->n_segments = from->n_segments;
 		to->required = from->required;
+		to->bound = a->carry.configs[i].bind;
 		to->bytes = from->bytes;
 	}
 }

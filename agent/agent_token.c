@@ -29,7 +29,7 @@ static bool key_is_known(const struct agent *a, uint64_t key_id)
 
 /* A token by a key that is not in our set: keeps it, and asks for a newer set. A forger can have it
  * ask, but no more often than now and then. */
-static bool keys_asked(struct agent *a, const uint8_t *bytes)
+static bool keys_asked(struct agent *a, const uint8_t *bytes, size_t n)
 {
 	uint64_t now = clock_boottime_ns();
 
@@ -37,7 +37,8 @@ static bool keys_asked(struct agent *a, const uint8_t *bytes)
 	    (a->requests.keys_asked_ns && now - a->requests.keys_asked_ns < KEYS_ASK_NS))
 		return false;
 	a->requests.keys_asked_ns = now;
-	memcpy(a->requests.waiting_token, bytes, TOKEN_SIZE);
+	memcpy(a->requests.waiting_token, bytes, n);
+	a->requests.waiting_size = n;
 	a->requests.token_waits = true;
 	if (requests_ask_keys(a) == 0)
 		return true;
@@ -58,14 +59,35 @@ static void short_lease_warn(struct agent *a, const struct token *token)
 	console_write(a, "MaxLeaseSec= is too short for the manager's poll interval");
 }
 
-static void token_verified(struct agent *a, const struct token *token, const uint8_t *bytes)
+/* Puts the share that came with a token on the page, so that one write brings both there. */
+static bool share_take(struct agent *a, const uint8_t *bytes, size_t n)
+{
+	struct bind_share share;
+
+	if (n != BOUND_ANSWER_SIZE ||
+	    bind_share_decode(bytes + TOKEN_SIZE, BIND_SHARE_RECORD_SIZE, &share) < 0 ||
+	    !bytes_equal(share.admission, a->state.lease.admission, HASH_SIZE))
+		return false;
+	memcpy(a->state.share, bytes + TOKEN_SIZE, sizeof(a->state.share));
+	return true;
+}
+
+static void token_verified(struct agent *a, const struct token *token, const uint8_t *bytes,
+			   size_t n)
 {
 	enum lease_state before = a->state.lease.state;
 	uint64_t answered = a->state.lease.answered;
+	bool bound = before == LEASE_STARTING && token->verdict == VERDICT_ADMIT && bind_asked(a);
 
+	if (bound && !share_take(a, bytes, n)) {
+		token_rejected(a, "no share of this boot with it");
+		return;
+	}
 	if (token->verdict == VERDICT_SHRED && before < LEASE_SHREDDING)
 		a->shred.verdict_ns = clock_boottime_ns();
 	lease_event(a, LEASE_EVENT_TOKEN, token, bytes);
+	if (bound && a->state.lease.state == LEASE_STARTING)
+		memset(a->state.share, 0, sizeof(a->state.share));
 	if (a->state.lease.answered != answered) {
 		retry_succeeded(&a->requests.retry);
 		if (before == LEASE_STARTING)
@@ -76,18 +98,43 @@ static void token_verified(struct agent *a, const struct token *token, const uin
 	}
 }
 
+/* A token and, behind it, where there is one, a share: 0 where both are signed. *RET_KEY_ID is then, and
+ * with -EKEYREJECTED, who signed, or did not. */
+static int answer_verify(const struct agent *a, const uint8_t *bytes, size_t n,
+			 struct token *ret_token, uint64_t *ret_key_id)
+{
+	struct bind_share share;
+	struct token token;
+	int r;
+
+	r = token_decode(bytes, TOKEN_SIZE, &token);
+	if (r < 0)
+		return r;
+	*ret_key_id = token.key_id;
+	r = token_verify(bytes, TOKEN_SIZE, &a->signing_keys, ret_token);
+	if (r < 0 || n == TOKEN_SIZE)
+		return r;
+	bytes += TOKEN_SIZE;
+	r = bind_share_decode(bytes, BIND_SHARE_RECORD_SIZE, &share);
+	if (r < 0)
+		return r;
+	*ret_key_id = share.key_id;
+	return bind_share_verify(bytes, BIND_SHARE_RECORD_SIZE, &a->signing_keys, &share);
+}
+
 void token_received(struct agent *a, const uint8_t *bytes, size_t n)
 {
+	uint64_t key_id = 0;
 	struct token token;
-	int r = token_verify(bytes, n, &a->signing_keys, &token);
+	int r = answer_verify(a, bytes, n, &token, &key_id);
 
 	if (r == 0)
-		token_verified(a, &token, bytes);
-	else if (r == -EBADMSG || token_decode(bytes, n, &token) < 0)
+		token_verified(a, &token, bytes, n);
+	else if (r == -EBADMSG)
 		token_rejected(a, "not of the form");
-	else if (key_is_known(a, token.key_id))
+	else if (key_is_known(a, key_id))
 		token_rejected(a, "signature");
-	else if (!keys_asked(a, bytes))
+	else if (!keys_asked(a, bytes, n))
 		token_rejected(a, "unknown signing key");
 }
 
@@ -133,5 +180,5 @@ void token_keys_received(struct agent *a, const uint8_t *bytes, size_t n)
 		return;
 	a->requests.token_waits = false;
 	requests_retry(a, 0);
-	token_received(a, a->requests.waiting_token, TOKEN_SIZE);
+	token_received(a, a->requests.waiting_token, a->requests.waiting_size);
 }

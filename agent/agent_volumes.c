@@ -41,6 +41,7 @@ void volume_failed(struct agent *a, uint32_t index, const char *reason)
 		agent_fail(a, "%s (Required=yes)", volume->reason);
 	else
 		log_warning("%s", volume->reason);
+	bind_failed(a, index);
 	keeper_save(a);
 	control_changed(a, index, -EIO, volume->reason);
 }
@@ -306,6 +307,7 @@ struct volume_job volume_job_make(struct agent *a, uint32_t index)
 	};
 
 	memcpy(job.boot_id, a->keeper.hello.boot_id, sizeof(job.boot_id));
+	job.has_share = bind_share(a, &job.share);
 	return job;
 }
 
@@ -374,8 +376,11 @@ void volume_gone(struct agent *a, uint32_t index)
 	int r;
 
 	work->gone = work->kind != WORK_NONE;
+	/* It is looked for again before it is mapped. */
+	if (work->kind == WORK_BIND)
+		work->gone = false;
 	/* Without its root the system ends; nothing is to be cleaned up under it. */
-	if (work->gone || volume->use == VOLUME_OVERLAY)
+	if (work->gone || work->kind == WORK_BIND || volume->use == VOLUME_OVERLAY)
 		return;
 	if (volume->state == VOLUME_FAILED && a->carry.configs[index].hot_plug)
 		plan_wait(a, index);

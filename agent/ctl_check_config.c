@@ -32,6 +32,28 @@ static bool load(struct check *check)
 	return true;
 }
 
+/* Whether PATH lies below DIRECTORY. */
+static bool is_below(const char *path, const char *directory)
+{
+	size_t n = strlen(directory);
+
+	return n > 0 && strncmp(path, directory, n) == 0 && path[n] == '/';
+}
+
+/* What is mounted on a bound volume would wait for the admission with it, and with it the boot. */
+static void check_bound(struct check *check, const struct volume_config *bound)
+{
+	for (size_t i = 0; i < check->n_volumes; i++) {
+		const struct volume_config *volume = &check->volumes[i];
+
+		if (!volume->bind && is_below(volume->mount_point, bound->mount_point))
+			finding_add(check, FINDING_CONFLICT, AREA,
+				    "volume '%s': MountPoint=%s lies on volume '%s', which comes "
+				    "after the admission (Bind=yes); this one does not",
+				    volume->name, volume->mount_point, bound->name);
+	}
+}
+
 static void check_volumes(struct check *check)
 {
 	if (check->n_volumes == 0)
@@ -52,6 +74,9 @@ static void check_volumes(struct check *check)
 				    "volume '%s': HotPlug=yes needs the boot key, which "
 				    "KeepBootKey=no of agent.conf erases",
 				    check->volumes[i].name);
+	for (size_t i = 0; i < check->n_volumes; i++)
+		if (check->volumes[i].bind)
+			check_bound(check, &check->volumes[i]);
 	if (!check->agent.keep_boot_key)
 		finding_add(check, FINDING_WARNING, AREA,
 			    "agent.conf: KeepBootKey=no: no volume can be grown, added, or made "
@@ -94,6 +119,12 @@ static void check_mount(struct check *check, const struct mntent *mount)
 		if (strcmp(mount->mnt_dir, volume->mount_point) == 0)
 			finding_add(check, FINDING_CONFLICT, "fstab",
 				    "/etc/fstab: %s on %s: is MountPoint= of volume '%s'",
+				    mount->mnt_fsname, mount->mnt_dir, volume->name);
+		if (volume->bind && is_below(mount->mnt_dir, volume->mount_point) &&
+		    !hasmntopt(mount, "nofail") && !hasmntopt(mount, "noauto"))
+			finding_add(check, FINDING_CONFLICT, "fstab",
+				    "/etc/fstab: %s on %s: lies on volume '%s', which comes after "
+				    "the admission (Bind=yes); nofail lets the boot go on without",
 				    mount->mnt_fsname, mount->mnt_dir, volume->name);
 		if (names_disk(mount->mnt_fsname, volume))
 			finding_add(check, FINDING_CONFLICT, "fstab",

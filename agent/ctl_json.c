@@ -61,11 +61,12 @@ static json_t *hex_json(const uint8_t *bytes, size_t n)
 /* clang-format off */
 static json_t *volume_json(const struct control_volume *v)
 {
-	return json_pack("{s:o, s:s, s:s, s:b, s:I, s:i, s:o, s:o, s:o}",
+	return json_pack("{s:o, s:s, s:s, s:b, s:b, s:I, s:i, s:o, s:o, s:o}",
 			 "name", text_json(v->name, sizeof(v->name)),
 			 "use", volume_use_name((enum volume_use)v->use),
 			 "state", volume_state_name((enum volume_state)v->state),
 			 "required", (int)v->required,
+			 "bind", (int)v->bound,
 			 "bytes", (json_int_t)v->bytes,
 			 "segments", (int)v->n_segments,
 			 "disk", text_json(v->disk, sizeof(v->disk)),

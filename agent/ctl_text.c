@@ -51,6 +51,9 @@ static void volume_print(const struct control_volume *volume)
 	text_print(volume->disk, sizeof(volume->disk), 14);
 	text_print(volume->mount_point, sizeof(volume->mount_point), 0);
 	putchar('\n');
+	if (volume->bound)
+		puts(volume->state == VOLUME_PLANNED ? "    Bind=yes, waits for the manager's share"
+						     : "    Bind=yes");
 	if (volume->reason[0]) {
 		fputs("    ", stdout);
 		text_print(volume->reason, sizeof(volume->reason), 0);

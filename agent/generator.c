@@ -94,6 +94,14 @@ static int device_write(const struct volume_config *volume)
 	return r < 0 ? r : unit_write(name, "50-emberlock.conf", text);
 }
 
+/* Nothing that comes before the admission may wait for a bound volume. */
+static const char *wants_directory(const struct volume_config *volume)
+{
+	if (volume->bind)
+		return "emberlock-admitted.target.wants";
+	return volume->use == VOLUME_SWAP ? "swap.target.wants" : "local-fs.target.wants";
+}
+
 static int volume_write(const struct volume_config *volume)
 {
 	char name[UNIT_NAME_SIZE], text[UNIT_TEXT_SIZE];
@@ -110,9 +118,7 @@ static int volume_write(const struct volume_config *volume)
 	if (r == 0)
 		r = unit_write(".", name, text);
 	if (r == 0 && !volume->hot_plug)
-		r = unit_want(volume->use == VOLUME_SWAP ? "swap.target.wants"
-							 : "local-fs.target.wants",
-			      name);
+		r = unit_want(wants_directory(volume), name);
 	return r;
 }
 

@@ -103,7 +103,7 @@ static int append_head(char *text, size_t *used, const struct volume_config *vol
 		       volume->name, volume->name);
 
 	/* systemd.swap(5) orders every swap unit before swap.target, "nofail" or not. */
-	if (r == 0 && volume->use == VOLUME_SWAP && !volume->required)
+	if (r == 0 && volume->use == VOLUME_SWAP && (!volume->required || volume->bind))
 		r = append(
 			text, UNIT_TEXT_SIZE, used,
 			"DefaultDependencies=no\nConflicts=umount.target\nBefore=umount.target\n");
@@ -126,7 +126,7 @@ static int append_mount(char *text, size_t *used, const struct volume_config *vo
 		      volume->name, volume->mount_point, volume_use_name(volume->use),
 		      volume->mount_options, lazy ? ",noinit_itable" : "",
 		      discard ? ",discard" : "", volume->project_quota ? ",prjquota" : "",
-		      volume->required ? "" : ",nofail");
+		      volume->required && !volume->bind ? "" : ",nofail");
 }
 
 static int append_swap(char *text, size_t *used, const struct volume_config *volume)
@@ -167,6 +167,12 @@ int volume_device_text(const struct volume_config *volume, char ret_text[static 
 	}
 	if (volume->hot_plug)
 		return append(ret_text, UNIT_TEXT_SIZE, &used, "[Unit]\n");
+	/* Mapped before that service ends; until then, which may be long, nothing times out. */
+	if (volume->bind)
+		return append(ret_text, UNIT_TEXT_SIZE, &used,
+			      "[Unit]\nAfter=emberlock-admitted.service\n"
+			      "JobRunningTimeoutSec=%" PRIu64 "ms\n",
+			      volume->device_timeout_ms + MAKE_VOLUME_MS);
 	/* The agent starts when the keeper has: its DeviceTimeoutSec= and this run side by side,
 	 * however late in the boot that is. */
 	return append(ret_text, UNIT_TEXT_SIZE, &used,

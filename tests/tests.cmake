@@ -28,7 +28,8 @@ if(EMBERLOCK_TESTS)
 	add_executable(test_agent_restart ${CMAKE_SOURCE_DIR}/tests/unit/agent_restart.c
 		${CMAKE_SOURCE_DIR}/agent/agent_plan.c ${CMAKE_SOURCE_DIR}/agent/agent_volumes.c
 		${CMAKE_SOURCE_DIR}/agent/agent_text.c ${CMAKE_SOURCE_DIR}/agent/agent_change.c
-		${CMAKE_SOURCE_DIR}/agent/agent_look.c ${CMAKE_SOURCE_DIR}/agent/agent_worker.c)
+		${CMAKE_SOURCE_DIR}/agent/agent_look.c ${CMAKE_SOURCE_DIR}/agent/agent_worker.c
+		${CMAKE_SOURCE_DIR}/agent/agent_bind.c)
 	target_include_directories(test_agent_restart PRIVATE ${CMAKE_SOURCE_DIR}/agent)
 	target_link_libraries(test_agent_restart PRIVATE core PkgConfig::SYSTEMD PkgConfig::CMOCKA)
 	emberlock_test(test_agent_restart unit.agent_restart unit)
@@ -37,6 +38,11 @@ if(EMBERLOCK_TESTS)
 	target_include_directories(test_agent_shred PRIVATE ${CMAKE_SOURCE_DIR}/agent)
 	target_link_libraries(test_agent_shred PRIVATE core PkgConfig::SYSTEMD PkgConfig::CMOCKA)
 	emberlock_test(test_agent_shred unit.agent_shred unit)
+	add_executable(test_agent_token ${CMAKE_SOURCE_DIR}/tests/unit/agent_token.c
+		${CMAKE_SOURCE_DIR}/agent/agent_token.c)
+	target_include_directories(test_agent_token PRIVATE ${CMAKE_SOURCE_DIR}/agent)
+	target_link_libraries(test_agent_token PRIVATE keys PkgConfig::SYSTEMD PkgConfig::CMOCKA)
+	emberlock_test(test_agent_token unit.agent_token unit)
 
 	# NAME.sh runs the program NAME without keeper and disks; ctl_agent.c is an agent for it.
 	add_executable(ctl_agent ${CMAKE_SOURCE_DIR}/tests/unit/ctl_agent.c)

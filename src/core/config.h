@@ -72,6 +72,8 @@ struct volume_config {
 	bool project_quota;	     /* ProjectQuota=; with ext4 and xfs only */
 	char make_options[128]; /* MakeOptions=: more words for mkfs; no '/', so no other disk */
 	bool hot_plug;		/* HotPlug=: its disk may come and go; then it is not required */
+	bool bind; /* Bind=: the manager has a part in its keys, and it is mapped after admission;
+		    * refused with overlay, and with a MountPoint= that the way there needs */
 	/* [Disk]: all that are given must match; at least one of them besides Model= and Size=
 	 * unless those are enough to be unambiguous */
 	char match[MATCH__MAX][128]; /* Serial=, Label=, WWN=, Model=, Path= (/dev/disk/by-…, never

@@ -180,6 +180,7 @@ static const struct config_key keys[] = {
 	 "words for mkfs, of letters, digits and . _ - + ^ : , =",
 	 CONFIG_FIELD(volume_config, make_options)},
 	{"Volume", "HotPlug", config_set_bool, "yes or no", CONFIG_FIELD(volume_config, hot_plug)},
+	{"Volume", "Bind", config_set_bool, "yes or no", CONFIG_FIELD(volume_config, bind)},
 	{"Disk", "Serial", config_set_text, TEXT_127,
 	 CONFIG_FIELD(volume_config, match[MATCH_SERIAL])},
 	{"Disk", "Label", config_set_text, TEXT_127,
@@ -218,6 +219,49 @@ static void set_defaults(struct volume_config *config)
 		.n_disks = 1,
 		.size_max = UINT64_MAX,
 	};
+}
+
+/* Whether PATH is DIRECTORY or lies below it. */
+static bool path_is_within(const char *path, const char *directory)
+{
+	size_t n = strlen(directory);
+
+	if (n == 1) /* the root */
+		return true;
+	return strncmp(path, directory, n) == 0 && (path[n] == '\0' || path[n] == '/');
+}
+
+/* Whether the system comes to the manager, and so to an admission, without what is at MOUNT_POINT:
+ * network, logs and temporary files come before it, and would wait for it. */
+static bool may_come_late(const char *mount_point)
+{
+	static const char *const needed[] = {
+		"/etc",		 "/run", "/tmp", "/usr", "/var/log", "/var/tmp", "/var/lib/systemd",
+		"/var/lib/dhcp",
+	};
+
+	for (size_t i = 0; i < ELEMENTSOF(needed); i++)
+		if (path_is_within(needed[i], mount_point) ||
+		    path_is_within(mount_point, needed[i]))
+			return false;
+	return true;
+}
+
+static int check_bind(const struct volume_config *config, const struct config_lines *lines,
+		      struct config_error *ret_error)
+{
+	if (!config->bind)
+		return 0;
+	if (config->use == VOLUME_OVERLAY)
+		return config_fail(ret_error, config_line(&table, lines, "Bind"),
+				   "Bind=yes cannot work with Use=overlay: the root comes before "
+				   "the admission");
+	if (config->mount_point[0] && !may_come_late(config->mount_point))
+		return config_fail(ret_error, config_line(&table, lines, "Bind"),
+				   "Bind=yes cannot work with MountPoint=%.60s: the system needs "
+				   "it before the admission",
+				   config->mount_point);
+	return 0;
 }
 
 /* A setting that has no meaning with this use is refused: whoever wrote it expects something. */
@@ -329,6 +373,7 @@ static int parse(const char *text, size_t len, const char *name, struct volume_c
 	if (r < 0)
 		return r;
 	r = refuse_useless(config, &lines, ret_error);
+	r = r < 0 ? r : check_bind(config, &lines, ret_error);
 	if (r < 0)
 		return r;
 	complete(config, &lines);

@@ -49,6 +49,8 @@ static void add_volume(struct text *text, const struct plan *plan, const struct 
 	add(text, ", %ju bytes in %u segments", (uintmax_t)volume->bytes, volume->n_segments);
 	if (config->layout == LAYOUT_STRIPED)
 		add(text, ", striped by %u bytes", config->stripe_bytes);
+	if (config->bind)
+		add(text, ", after admission (Bind=yes)");
 	add(text, "\n");
 	for (uint32_t i = 0; i < volume->n_segments; i++) {
 		const struct plan_segment *segment = &plan->segments[volume->first_segment + i];

@@ -41,5 +41,7 @@ struct agent_state {
 	uint8_t ending[ENDING_SIZE]; /* the note that this boot ends, as signed; zero before */
 	uint32_t complete;	     /* 1: every volume of the real root's configuration is here */
 	struct state_volume volumes[VOLUMES_MAX];
+	/* As the manager signed it, for volumes with Bind=yes; zero before, and where there are none */
+	uint8_t share[BIND_SHARE_RECORD_SIZE];
 };
 _Static_assert(sizeof(struct agent_state) <= KEEPER_STATE_SIZE, "the state must fit its page");

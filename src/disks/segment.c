@@ -13,6 +13,7 @@
 #include "disks/ends.h"
 #include "disks/maps.h"
 #include "disks/parts.h"
+#include "keys/bind.h"
 #include "keys/derive.h"
 #include "keys/hygiene.h"
 #include "keys/keyring.h"
@@ -188,6 +189,25 @@ static int look_alone(const struct volume_job *job, uint32_t number,
 	return 0;
 }
 
+static int key_make(const struct volume_job *job, const uint8_t boot_key[static BOOT_KEY_SIZE],
+		    uint32_t number, uint8_t ret_key[static SEGMENT_KEY_SIZE])
+{
+	uint8_t share[BIND_SHARE_SIZE];
+	int r;
+
+	if (!job->config->bind)
+		return segment_key_derive(boot_key, job->boot_id, job->config->name, job->instance,
+					  number, ret_key);
+	if (!job->has_share)
+		return -ENOKEY;
+	r = bind_open(boot_key, job->boot_id, &job->share, share);
+	r = r < 0 ? r
+		  : bound_segment_key_derive(boot_key, share, job->boot_id, job->config->name,
+					     job->instance, number, ret_key);
+	bytes_wipe(share, sizeof(share));
+	return r;
+}
+
 /* All that happens while key bytes are in this process. */
 static int map_with_key(const struct volume_job *job, const uint8_t boot_key[static BOOT_KEY_SIZE],
 			uint32_t number, const char *name, char reason[static REASON_SIZE])
@@ -195,15 +215,15 @@ static int map_with_key(const struct volume_job *job, const uint8_t boot_key[sta
 	uint8_t key[SEGMENT_KEY_SIZE];
 	int r;
 
-	r = segment_key_derive(boot_key, job->boot_id, job->config->name, job->instance, number,
-			       key);
+	r = key_make(job, boot_key, number, key);
 	/* Looked at when it has been read: the keeper may wipe it at any time, and a key that is
 	 * derived from zeroes is anybody's. */
 	if (r == 0 && bytes_are_zero(boot_key, BOOT_KEY_SIZE))
 		r = -ENOKEY;
 	if (r < 0)
-		(void)reason_errno(reason, r, "volume %s: the key of segment %u", job->config->name,
-				   number);
+		(void)reason_errno(reason, r, "volume %s: the key of segment %u%s",
+				   job->config->name, number,
+				   r == -EBADMSG ? " (Bind=yes: the manager's share)" : "");
 	if (r == 0) {
 		r = activate(job, number, name, key);
 		if (r < 0)

@@ -47,6 +47,8 @@ struct volume_job {
 	uint32_t n_mapped; /* of them, those that exist already: growth makes the others */
 	uint64_t bytes;	   /* of a swap area that is made again; 0: all of the volume */
 	int boot_key_fd;   /* the keeper's descriptor; stays the caller's */
+	bool has_share;
+	struct bind_share share; /* of this boot, verified: for Bind=yes */
 	uint8_t boot_id[BOOT_ID_SIZE];
 	uint64_t instance;			/* never used twice in a boot for one name */
 	uint32_t queue_requests, queue_max_kib; /* agent.conf's; the volume file's go first */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An agent killed at every step of carrying out its plan, and the next one at every step of its own:
  * keeper, disks and kernel are a struct in shared memory, whose every change is a step. Links
- * agent_plan.c, agent_volumes.c and agent_text.c; workers are real processes. What must hold is
+ * agent_plan.c, agent_volumes.c, agent_bind.c and agent_text.c; workers are real processes. What must hold is
  * said at the top of agent_volumes.c. */
 #include "unit.h"
 
@@ -48,6 +48,7 @@ static struct world {
 	bool grows; /* the first volume's disk is larger now, and the agent is asked to grow it */
 	unsigned fs_grown;	     /* how many segments' worth its file system has */
 	uint64_t instances[VOLUMES]; /* a bit each that a key was derived of */
+	bool binds;	/* the first volume has Bind=yes, and the manager admits what is reported */
 	bool initramfs; /* the agent is that of the initramfs, and maps the first volume */
 	enum victim victim;
 	unsigned kill_at;
@@ -191,6 +192,9 @@ int volume_map(const struct volume_job *job, char reason[static 256], bool *ret_
 		     volume->n_segments == job->n_segments,
 	     "a key is derived that the page does not know of");
 	must(!(world->instances[v] & 1ull << job->instance), "an instance is used twice");
+	must(!job->config->bind || (job->has_share && world->page.lease.state == LEASE_ADMITTED &&
+				    job->share.encapsulated[0] == world->page.share[40]),
+	     "mapped before the page has admission and share");
 	world->instances[v] |= 1ull << job->instance;
 	for (unsigned i = 0; i < job->n_segments; i++) {
 		must(world->listed[v][i], "a map is made that the keeper does not know of");
@@ -303,12 +307,57 @@ int configs_load(const char *root, struct agent_config *ret_agent, struct volume
 	abort();
 }
 
+bool lease_is_admitted(const struct agent *a)
+{
+	return a->state.lease.state == LEASE_ADMITTED;
+}
+
+void report_boot_key_done(struct agent *a)
+{
+	must(!bind_waits(a), "the boot key goes before a bound volume is made");
+}
+
+void control_notify(struct agent *a)
+{
+	must(a->carry.bound, "somebody is told before all is made");
+	sd_event_exit(a->event, 0);
+}
+
+/* What the manager does, where it has not: the report first, then token and share at once. */
+static void admit(struct agent *a)
+{
+	struct boot_report report = {
+		.workspace = "w",
+		.vm = "v",
+		.n_volumes = VOLUMES,
+		.bound = bind_volumes(a),
+		.volumes = {{"a", VOLUME_RAW, VOLUME_PLANNED}, {"b", VOLUME_RAW, VOLUME_READY}},
+	};
+	const struct bind_share share = {.encapsulated = {7}};
+
+	must(report.bound == 1, "not the first volume alone is bound");
+	if (!a->state.reported) {
+		must(!anything_exists(0) && world->ready[1], "reported too early or too late");
+		boot_report_encode(&report, a->state.report);
+		a->state.reported = 1;
+		keeper_save(a);
+	}
+	if (a->state.lease.state == LEASE_STARTING) {
+		bind_share_encode(&share, a->state.share);
+		a->state.lease.state = LEASE_ADMITTED;
+		keeper_save(a);
+		bind_begin(a);
+	}
+}
+
 void report_make(struct agent *a)
 {
 	const struct control_change request = {.volume = "a"};
 	char text[256];
 
-	if (world->grows && a->state.volumes[0].n_segments < GROWN)
+	if (world->binds)
+		admit(a);
+	else if (world->grows && a->state.volumes[0].n_segments < GROWN)
 		must(change_begin(a, CONTROL_GROW, &request, text) == 0, text);
 	else
 		sd_event_exit(a->event, 0);
@@ -380,7 +429,8 @@ static __attribute__((noreturn)) void agent_run(void)
 						      .segment_bytes = 16 * MIB,
 						      .size_max = UINT64_MAX,
 						      .n_disks = 1,
-						      .hot_plug = v == 0 && world->hot_plug};
+						      .hot_plug = v == 0 && world->hot_plug,
+						      .bind = v == 0 && world->binds};
 		a.volumes[v].name[0] = a.volumes[v].match[MATCH_SERIAL][0] = (char)('a' + v);
 	}
 	if (world->page_put)
@@ -517,6 +567,23 @@ static void a_page_of_the_initramfs(void **state)
 	}
 }
 
+/* Mapped when the page has admission and share, whoever brought them there; once. */
+static void an_agent_killed_in_a_bound_boot(void **state)
+{
+	bool ended = false;
+
+	for (unsigned n = 1; !ended; n++) {
+		begin();
+		world->binds = true;
+		ended = agent_lives(AGENT, n);
+		if (!ended)
+			assert_true(agent_lives(NOBODY, 0));
+		all_is_ready();
+		/* Two volumes as ever, the report, and the token. */
+		assert_true(!ended || n > 2 * (2 * 8 + 2));
+	}
+}
+
 static void has_grown(void)
 {
 	assert_int_equal(world->page.volumes[0].n_segments, GROWN);
@@ -625,6 +692,7 @@ int main(void)
 		cmocka_unit_test(the_next_one_killed_too),
 		cmocka_unit_test(a_worker_killed_at_any_step),
 		cmocka_unit_test(a_page_of_the_initramfs),
+		cmocka_unit_test(an_agent_killed_in_a_bound_boot),
 		cmocka_unit_test(an_agent_killed_while_it_grows),
 		cmocka_unit_test(the_next_one_killed_while_it_recovers),
 		cmocka_unit_test(a_disk_that_went),

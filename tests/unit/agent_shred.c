@@ -46,6 +46,10 @@ void receipt_prepare(struct agent *agent)
 	called("p");
 }
 
+void bind_begin(struct agent *agent)
+{
+}
+
 void control_notify(struct agent *agent)
 {
 	called("n");

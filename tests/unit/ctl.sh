@@ -190,6 +190,18 @@ images() {
 	lacks '^conflict +swap +/etc/dphys-swapfile' touch etc/dphys-swapfile
 	lacks "^missing +config +volume 'data': HotPlug=yes needs the boot key" \
 		sh -c 'sed -i s/Use=/HotPlug=yes\\nUse=/ etc/emberlock/volumes.d/data.conf; printf "[Agent]\nKeepBootKey=no\n" >etc/emberlock/agent.conf'
+	lacks '^missing +config +/.*data.conf:3: Bind=yes cannot work with MountPoint=/tmp: ' \
+		sed -i 's/Use=.*/MountPoint=\/tmp\nBind=yes\nUse=ext4/;/^MountPoint=.data/d' etc/emberlock/volumes.d/data.conf
+	lacks '^missing +config +/.*data.conf:3: Bind=yes cannot work with Use=overlay: ' \
+		sed -i 's/Use=.*/Use=overlay\nBind=yes/;/^MountPoint=/d' etc/emberlock/volumes.d/data.conf
+	lacks "^conflict +config +volume 'more': MountPoint=/data/more lies on volume 'data', which comes after the admission" \
+		sh -c 'cd etc/emberlock/volumes.d; sed "s/=.data/&\/more/;s/Serial=a/Serial=b/" data.conf >more.conf; sed -i s/Use=/Bind=yes\\nUse=/ data.conf'
+	lacks "^conflict +fstab +/etc/fstab: /dev/sdb on /data/x: lies on volume 'data', which comes after the admission" \
+		sh -c 'sed -i s/Use=/Bind=yes\\nUse=/ etc/emberlock/volumes.d/data.conf; echo "/dev/sdb /data/x ext4 defaults 0 0" >etc/fstab'
+	image
+	sed -i 's/Use=/Bind=yes\nUse=/' "$root/etc/emberlock/volumes.d/data.conf"
+	echo "/dev/sdb /data/x ext4 nofail 0 0" >"$root/etc/fstab"
+	expect 0 check --root="$root"
 	lacks 'CONFIG_QUOTA=y: ext4 volumes with ProjectQuota=yes' \
 		sed -i 's/Use=/ProjectQuota=yes\nUse=/' etc/emberlock/volumes.d/data.conf
 	image

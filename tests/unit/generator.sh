@@ -82,6 +82,22 @@ hot_plugged() {
 }
 
 # What Discard= and ProjectQuota= add to the options of a mount.
+# After the admission: nothing that comes before it waits, and nothing times out meanwhile.
+bound() {
+	begin
+	volume bound Use=ext4 MountPoint=/bound Bind=yes DeviceTimeoutSec=5
+	volume boundswap Use=swap Bind=yes
+	generate
+	has bound.mount 'Options=noatime,noinit_itable,nofail'
+	has 'dev-mapper-emberlock\x2dboundswap.swap' DefaultDependencies=no
+	has 'dev-mapper-emberlock\x2dbound.device.d/50-emberlock.conf' After=emberlock-admitted.service
+	has 'dev-mapper-emberlock\x2dbound.device.d/50-emberlock.conf' JobRunningTimeoutSec=95000ms
+	[ -e "$units/emberlock-admitted.target.wants/bound.mount" ] || fail "no target wants bound.mount"
+	[ ! -e "$units/local-fs.target.wants" ] || fail "local-fs.target waits for the admission"
+	[ ! -e "$units/swap.target.wants" ] || fail "swap.target waits for the admission"
+	has emberlock-admitted.target.d/50-volumes.conf 'Requires=bound.mount dev-mapper-emberlock\x2dboundswap.swap'
+}
+
 options() {
 	begin
 	volume a Use=ext4 MountPoint=/a Discard=always ProjectQuota=yes
@@ -173,6 +189,7 @@ escapes() {
 required_mount
 optional_mount
 hot_plugged
+bound
 options
 swaps
 without_units

@@ -44,6 +44,7 @@ static void smallest(void **state)
 	assert_string_equal(config.make_options, "");
 	assert_false(config.project_quota);
 	assert_false(config.hot_plug);
+	assert_false(config.bind);
 }
 
 static void everything(void **state)
@@ -99,6 +100,27 @@ static void disks_and_parts(void **state)
 			 0);
 	assert_int_equal(config.offset.bytes, 1 << 20);
 	assert_int_equal(config.length.percent, 100);
+}
+
+static void bound(void **state)
+{
+	static const char *const good[] = {
+		"[Volume]\nUse=ext4\nBind=yes\nMountPoint=/var/lib/postgresql\n[Disk]\nSerial=d\n",
+		"[Volume]\nUse=xfs\nBind=yes\nMountPoint=/variety\n[Disk]\nSerial=d\n",
+		"[Volume]\nUse=ext4\nBind=yes\nHotPlug=yes\n[Disk]\nSerial=d\n",
+		"[Volume]\nUse=swap\nBind=yes\n[Disk]\nSerial=d\n",
+		"[Volume]\nUse=raw\nBind=yes\n[Disk]\nSerial=d\n",
+	};
+	struct volume_config config;
+	struct config_error error;
+
+	for (size_t i = 0; i < ELEMENTSOF(good); i++) {
+		assert_int_equal(parse(good[i], &config, &error), 0);
+		assert_true(config.bind);
+	}
+	assert_int_equal(
+		parse("[Volume]\nUse=overlay\nBind=no\n[Disk]\nSerial=d\n", &config, &error), 0);
+	assert_false(config.bind);
 }
 
 static void what_is_made_on_it(void **state)
@@ -210,6 +232,19 @@ static void bad(void **state)
 		 "HotPlug= has no meaning with Use=swap"},
 		{"[Volume]\nUse=ext4\nHotPlug=yes\nRequired=yes\n" DISK, 4,
 		 "Required=yes has no meaning with HotPlug=yes"},
+		{"[Volume]\nBind=maybe\n", 2, "Bind=: 'maybe' is not yes or no"},
+		{"[Volume]\nUse=overlay\nBind=yes\n" DISK, 3,
+		 "Bind=yes cannot work with Use=overlay: the root comes before the admission"},
+		{"[Volume]\nUse=ext4\nBind=yes\nMountPoint=/var\n" DISK, 3,
+		 "Bind=yes cannot work with MountPoint=/var: the system needs it before the "
+		 "admission"},
+		{"[Volume]\nUse=ext4\nMountPoint=/tmp\nBind=yes\n" DISK, 4,
+		 "Bind=yes cannot work with MountPoint=/tmp: the system needs it before the "
+		 "admission"},
+		{"[Volume]\nUse=xfs\nMountPoint=/usr/local/x\nBind=yes\n" DISK, 4,
+		 "Bind=yes cannot work with MountPoint=/usr/local/x: the system needs it before "
+		 "the "
+		 "admission"},
 		{"[Volume]\nDiscard=yes\n", 2, "Discard=: 'yes' is not one of no, fstrim, always"},
 		{"[Volume]\nMountPoint=var\n", 2, "MountPoint=: 'var" PATH_MESSAGE},
 		{"[Volume]\nMountPoint=/\n", 2, "MountPoint=: '/" PATH_MESSAGE},
@@ -328,10 +363,15 @@ static void names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(smallest),	   cmocka_unit_test(everything),
-		cmocka_unit_test(disks_and_parts), cmocka_unit_test(what_is_made_on_it),
-		cmocka_unit_test(other_uses),	   cmocka_unit_test(bad),
-		cmocka_unit_test(texts_must_fit),  cmocka_unit_test(names),
+		cmocka_unit_test(smallest),
+		cmocka_unit_test(everything),
+		cmocka_unit_test(disks_and_parts),
+		cmocka_unit_test(bound),
+		cmocka_unit_test(what_is_made_on_it),
+		cmocka_unit_test(other_uses),
+		cmocka_unit_test(bad),
+		cmocka_unit_test(texts_must_fit),
+		cmocka_unit_test(names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

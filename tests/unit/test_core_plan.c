@@ -740,6 +740,23 @@ static void print_is_stable(void **state)
 		assert_int_equal(plan_print(&plan, &facts, text, size), -ENOBUFS);
 }
 
+/* That a volume is bound is in the plan, and so in its hash. */
+static void print_bound(void **state)
+{
+	static const char expected[] =
+		"volume data ext4 on /dev/vdb, 8589934592 bytes in 1 segments, after admission "
+		"(Bind=yes)\n"
+		"  segment emberlock-data-s0, sectors 0 to 16777215\n";
+	struct volume_config config = volume("data", "b");
+	struct disk_facts facts = disk("/dev/vdb", "b");
+	char text[1024];
+
+	config.bind = true;
+	assert_int_equal(plan_make(&plan, &config, 1, &facts, 1), 0);
+	plan_print(&plan, &facts, text, sizeof(text));
+	assert_string_equal(text, expected);
+}
+
 static void names_of_maps(void **state)
 {
 	char name[DM_NAME_MAX + 1];
@@ -784,6 +801,7 @@ int main(void)
 		cmocka_unit_test(bounds),
 		cmocka_unit_test(what_a_disk_says_is_printable),
 		cmocka_unit_test(print_is_stable),
+		cmocka_unit_test(print_bound),
 		cmocka_unit_test(names_of_maps),
 	};
 
