@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/parse.h"
 
 /* The keeper answers from memory, at once. One that does not is no keeper any more, and shreds by
  * its twin or its deadline; this agent then ends and a new one tries. */
@@ -238,11 +239,33 @@ static int state_get(struct agent *a)
 	return 0;
 }
 
+/* Before anything is asked of the keeper. */
+static int protocol_check(void)
+{
+	char text[16];
+	ssize_t n = file_read(AT_FDCWD, KEEPER_PROTOCOL_FILE, text, sizeof(text) - 1);
+	uint32_t protocol;
+
+	if (n < 0)
+		return log_errno((int)n, "keeper: " KEEPER_PROTOCOL_FILE);
+	text[n] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	if (parse_u32(text, &protocol) < 0 || protocol != KEEPER_PROTOCOL)
+		return log_errno(-EPROTO,
+				 "keeper: it speaks protocol '%s', this agent %d: only an agent of "
+				 "the keeper's can go on with this boot (emberlock-units(7))",
+				 text, KEEPER_PROTOCOL);
+	return 0;
+}
+
 int keeper_open(struct agent *a)
 {
 	struct agent_keeper *k = &a->keeper;
-	int r = keeper_connect(a);
+	int r = protocol_check();
 
+	if (r < 0)
+		return r;
+	r = keeper_connect(a);
 	if (r < 0)
 		return log_errno(r, "keeper: %s", KEEPER_SOCKET);
 	r = keeper_call_plain(a, KEEPER_HELLO, NULL);

@@ -125,8 +125,13 @@ set(CPACK_COMPONENT_STORAGE_DESCRIPTION
 "This package is the library for storage nodes: data-encryption keys from the
 manager, in locked memory for as long as it allows and no longer.")
 set(CPACK_DEBIAN_STORAGE_PACKAGE_DEPENDS "libcurl4-openssl-dev | libcurl4-gnutls-dev, libjansson-dev")
+file(STRINGS ${CMAKE_SOURCE_DIR}/src/core/frames.h protocol REGEX "^#define KEEPER_PROTOCOL [0-9]+$")
+string(REGEX MATCH "[0-9]+$" KEEPER_PROTOCOL ${protocol})
+configure_file(${units}/debian/agent-preinst.in ${CMAKE_BINARY_DIR}/debian/preinst @ONLY)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/core/frames.h)
 foreach(component agent manager)
 	string(TOUPPER ${component} upper)
 	file(GLOB CPACK_DEBIAN_${upper}_PACKAGE_CONTROL_EXTRA ${units}/debian/${component}/*)
 endforeach()
+list(APPEND CPACK_DEBIAN_AGENT_PACKAGE_CONTROL_EXTRA ${CMAKE_BINARY_DIR}/debian/preinst)
 include(CPack)

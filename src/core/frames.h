@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Fixed-size frames over local SOCK_SEQPACKET sockets. One struct a type, host byte order (both
- * ends are one machine and one package); a size or magic that does not fit ends the connection. A
+ * ends are one machine; of one package, but for a keeper that is older, see KEEPER_PROTOCOL); a size or magic that does not fit ends the connection. A
  * reply has the request's type, and its whole size whatever its status. Pure: tables and checks; no
  * I/O.
  *
@@ -23,6 +23,8 @@
 #define KEEPER_SOCKET	"/run/emberlock/keeper/keeper.sock"
 #define WATCHDOG_SOCKET "/run/emberlock/watchdog/agent.sock"
 #define CONTROL_SOCKET	"/run/emberlock/control/agent.sock"
+/* Of the keeper that runs: its KEEPER_PROTOCOL in decimal, and a newline. */
+#define KEEPER_PROTOCOL_FILE "/run/emberlock/keeper/protocol"
 /* What the initramfs carried: the hash of struct initramfs_config, in hex, and a newline. */
 #define INITRAMFS_HASH "/run/emberlock/initramfs"
 
@@ -38,6 +40,12 @@ struct frame_header {
 #define FRAME_MAGIC_CONTROL  0x454d4243u
 
 /* ---- keeper ---- */
+/* A keeper outlives every upgrade of the package, until the next boot. One more whenever a frame
+ * below or struct agent_state (core/state.h) changes: an agent of another number does not go on with
+ * this keeper, and the package (units/debian/agent-preinst.in, which takes the number from this line)
+ * does not install it beside one. */
+#define KEEPER_PROTOCOL 1
+
 enum keeper_frame {
 	KEEPER_HELLO = 1, /* agent → keeper: I am the agent. Reply: keeper_hello. -EBUSY while
 			     another is connected. */

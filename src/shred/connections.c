@@ -57,6 +57,19 @@ static int make_socket(int *ret_fd)
 	return 0;
 }
 
+/* For whoever would put another agent in the place of the present one. */
+static int say_protocol(int directory)
+{
+	_cleanup_close_ int fd = openat(
+		directory, "protocol", O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	char text[16];
+	int n = snprintf(text, sizeof(text), "%d\n", KEEPER_PROTOCOL);
+
+	if (fd < 0)
+		return -errno;
+	return fd_write_full(fd, text, (size_t)n);
+}
+
 int keeper_listen(struct keeper *keeper)
 {
 	_cleanup_close_ int run = -1, own = -1;
@@ -72,6 +85,9 @@ int keeper_listen(struct keeper *keeper)
 	/* The lock is the descriptor's, so it is held as long as either process lives. */
 	if (flock(own, LOCK_EX | LOCK_NB) < 0)
 		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	r = say_protocol(own);
+	if (r < 0)
+		return r;
 	keeper->proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	keeper->sys_fd = open("/sys", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (keeper->proc_fd < 0 || keeper->sys_fd < 0 ||

@@ -46,6 +46,22 @@ static void every_type_is_known_and_no_other(void **state)
 	}
 }
 
+/* A running keeper meets the agent of a later package: what changes a size here raises KEEPER_PROTOCOL. */
+static void the_keepers_protocol_has_these_sizes(void **state)
+{
+	size_t requests = 0, replies = 0;
+
+	for (uint16_t type = 1; type < KEEPER_FRAME__MAX; type++) {
+		requests += keeper_request_size(type);
+		replies += keeper_reply_size(type);
+	}
+	assert_int_equal(KEEPER_PROTOCOL, 1);
+	assert_int_equal(KEEPER_FRAME__MAX, 16);
+	assert_int_equal(requests, 17024);
+	assert_int_equal(replies, 19592);
+	assert_int_equal(sizeof(struct agent_state), 8408);
+}
+
 static void routes(void **state)
 {
 	assert_string_equal(route_path(ROUTE_BOOT), "/v1/boot");
@@ -91,6 +107,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keeper_sizes),
 		cmocka_unit_test(every_type_is_known_and_no_other),
+		cmocka_unit_test(the_keepers_protocol_has_these_sizes),
 		cmocka_unit_test(routes),
 		cmocka_unit_test(headers),
 	};
