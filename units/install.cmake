@@ -59,6 +59,8 @@ install(FILES ${units}/etc/agent.conf ${units}/etc/keeper.conf COMPONENT agent
 	DESTINATION ${CMAKE_INSTALL_FULL_SYSCONFDIR}/emberlock)
 install(DIRECTORY DESTINATION ${CMAKE_INSTALL_FULL_SYSCONFDIR}/emberlock/volumes.d COMPONENT agent)
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/man/openapi DESTINATION share/doc/emberlock-manager COMPONENT manager)
+install(FILES ${units}/etc/needrestart.conf COMPONENT agent
+	DESTINATION ${CMAKE_INSTALL_FULL_SYSCONFDIR}/needrestart/conf.d RENAME emberlock.conf)
 install(FILES ${units}/etc/emberlock-manager.default COMPONENT manager
 	DESTINATION ${CMAKE_INSTALL_FULL_SYSCONFDIR}/default RENAME emberlock-manager)
 
