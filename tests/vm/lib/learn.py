@@ -11,7 +11,8 @@ from pathlib import Path
 from .material import Found, Material, Scanner, hkdf_extract, hmac_states, segment_key
 from .world import World
 
-INSTANCES = range(1, 9)  # of a volume that is tried again
+INSTANCES = range(1, 65)  # of a volume that is tried again
+FAILED = range(1, 9)  # of a volume that fails each time
 
 
 @dataclass
@@ -56,7 +57,7 @@ def ed25519_public(seed: bytes) -> bytes:
 def learn(scanner: Scanner, ram: Path, report: bytes, segments: Mapping[str, int], failed: Sequence[str] = ()) -> Keys:
     """The keys of the boot that made @report, from the RAM of the guest, which stands still.
 
-    segments: how many each volume has.
+    segments: how many each volume has; keys of earlier instances of theirs, which were undone, are nowhere.
     failed: volumes whose making failed, whose keys are nowhere.
     """
     boot_id, public = report[136:152], report[152:184]  # src/core/message_boot_report.c
@@ -81,13 +82,15 @@ def learn(scanner: Scanner, ram: Path, report: bytes, segments: Mapping[str, int
         m.add("boot", "derived", content)
     for name, n in segments.items():
         for segment in range(n):
-            key = next(k for i in INSTANCES if (k := segment_key(extracted, name, i, segment))[:32] in schedules)
+            number, key = next((i, k) for i in INSTANCES if (k := segment_key(extracted, name, i, segment))[:32] in schedules)
+            for instance in range(1, number):
+                m.add_segment(f"volume {name} segment {segment} instance {instance}", segment_key(extracted, name, instance, segment))
             assert key[32:] in schedules, f"no schedule of the other half: volume {name}, segment {segment}"
             keys.segments[f"volume {name} segment {segment}"] = key
     for of, key in keys.segments.items():
         m.add_segment(of, key)
     for name in failed:
-        for instance in INSTANCES:
+        for instance in FAILED:
             m.add_segment(f"volume {name} instance {instance}", segment_key(extracted, name, instance, 0))
     keys.others = len(schedules) - 2 * len(keys.segments)
     return keys
