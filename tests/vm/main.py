@@ -76,6 +76,12 @@ def first_boot(vm: VM, world: World) -> None:
             assert " aes-xts-plain64 :64:logon:emberlock:" in table, table
             for word in "sector_size:4096", "no_read_workqueue", "no_write_workqueue":
                 assert word in table, table
+    with check("main/the processor's own cipher is loaded by name, and not when udev comes to it"):
+        said = vm.run("SYSTEMD_LOG_LEVEL=debug /lib/systemd/systemd-modules-load /usr/lib/modules-load.d/emberlock.conf 2>&1").text
+        assert "'aesni_intel'" in said and "'dm_crypt'" in said, said
+    with check("main/the agent goes before a busy workload"):
+        (pid,) = process_ids(vm, AGENT)
+        assert vm.run(f"cut -d' ' -f19 /proc/{pid}/stat").text == "-10"
     with check("main/keyrings hold no key of ours"):
         assert "emberlock" not in vm.run("cat /proc/keys").text
         # The control: add_key(2), into the process's keyring.
