@@ -20,6 +20,10 @@
 #define ARGUMENTS_MAX 96   /* a word of MakeOptions= has a character and a space */
 #define DEFAULT_MODE  0755 /* of a root directory as mkfs makes it, owned by root */
 
+/* How much ext4 can grow at run time with its group descriptors in one place. */
+#define GROWTH_FACTOR	 16
+#define GROWTH_MAX_BYTES (8ull << 40) /* more than mkfs.ext4(8) has in its largest reserve */
+
 /* From /etc/passwd and /etc/group alone: a name service may need the network, which comes later. */
 static int uid_of(const char *name, uid_t *ret_uid)
 {
@@ -111,6 +115,7 @@ struct words {
 	const char *argv[ARGUMENTS_MAX + 1];
 	size_t n;
 	char size[24];							/* of a swap area, in KiB */
+	char extended[128];						/* of ext4, -E */
 	char own[sizeof(((struct volume_config *)NULL)->make_options)]; /* of MakeOptions= */
 };
 
@@ -143,17 +148,37 @@ static int own_words_add(struct words *words, const struct volume_config *config
 	return r;
 }
 
+/* The reserve for growth, which is written at once: by itself mkfs.ext4 takes one for a thousand times the
+ * size, of 4 MiB for a volume of 100 GiB. What grows beyond it takes space elsewhere (meta_bg). With features
+ * of the volume file's own it may be that there is none. */
+static void extended_make(struct words *words, const struct volume_config *config, uint64_t bytes)
+{
+	uint64_t growth =
+		bytes < GROWTH_MAX_BYTES / GROWTH_FACTOR ? bytes * GROWTH_FACTOR : GROWTH_MAX_BYTES;
+	char reserve[40] = "";
+
+	if (growth > bytes && !strstr(config->make_options, "-O"))
+		(void)snprintf(reserve, sizeof(reserve), ",resize=%" PRIu64 "K", growth / 1024);
+	(void)snprintf(words->extended, sizeof(words->extended),
+		       "lazy_itable_init=1,nodiscard,packed_meta_blocks=1%s%s", reserve,
+		       config->project_quota ? ",quotatype=prjquota" : "");
+}
+
+static int ext4_words_add(struct words *words, const struct volume_config *config, uint64_t bytes)
+{
+	const char *features =
+		config->project_quota ? "^has_journal,project,quota" : "^has_journal";
+
+	extended_make(words, config, bytes);
+	return words_add(words, (const char *const[]){"-O", features, "-E", words->extended, NULL});
+}
+
 /* Ours first: a later one of MakeOptions= counts. No discard: it would wait for the whole disk. No
  * journal and no zeroing of inode tables: nothing outlives the boot. */
-static int words_make(struct words *words, const struct volume_config *config, const char *path)
+static int words_make(struct words *words, const struct volume_config *config, uint64_t bytes,
+		      const char *path)
 {
 	static const char *const ext4[] = {"/sbin/mkfs.ext4", "-q", "-m", "0", NULL};
-	static const char *const features[] = {"-O", "^has_journal", "-E",
-					       "lazy_itable_init=1,nodiscard,packed_meta_blocks=1",
-					       NULL};
-	static const char *const quota[] = {
-		"-O", "^has_journal,project,quota", "-E",
-		"lazy_itable_init=1,nodiscard,packed_meta_blocks=1,quotatype=prjquota", NULL};
 	static const char *const xfs[] = {"/sbin/mkfs.xfs", "-q", "-K", NULL};
 	static const char *const swap[] = {"/sbin/mkswap", NULL};
 	static const char *const *const programs[VOLUME_USE__MAX] = {
@@ -168,7 +193,7 @@ static int words_make(struct words *words, const struct volume_config *config, c
 		return 0;
 	r = words_add(words, programs[config->use]);
 	if (r == 0 && programs[config->use] == ext4)
-		r = words_add(words, config->project_quota ? quota : features);
+		r = ext4_words_add(words, config, bytes);
 	if (r == 0 && config->label[0])
 		r = words_add(words, (const char *const[]){"-L", config->label, NULL});
 	r = r < 0 ? r : own_words_add(words, config);
@@ -198,14 +223,14 @@ int content_swap(const struct volume_config *config, uint64_t bytes,
 	if (r < 0)
 		return reason_errno(reason, r, "volume %s: its map", config->name);
 	(void)snprintf(words.size, sizeof(words.size), "%" PRIu64, bytes / 1024);
-	r = words_make(&words, config, node);
+	r = words_make(&words, config, bytes, node);
 	r = r < 0 ? r : word_add(&words, words.size);
 	if (r < 0)
 		return reason_errno(reason, r, "volume %s: MakeOptions=", config->name);
 	return words_run(&words, config, reason);
 }
 
-int content_make(const struct volume_config *config, const struct owner *owner,
+int content_make(const struct volume_config *config, uint64_t bytes, const struct owner *owner,
 		 char reason[static REASON_SIZE])
 {
 	struct words words = {.n = 0};
@@ -215,7 +240,7 @@ int content_make(const struct volume_config *config, const struct owner *owner,
 	r = volume_node(config->name, node);
 	if (r < 0)
 		return reason_errno(reason, r, "volume %s: its map", config->name);
-	r = words_make(&words, config, node);
+	r = words_make(&words, config, bytes, node);
 	if (r < 0)
 		return reason_errno(reason, r, "volume %s: MakeOptions=", config->name);
 	if (words.n == 0)

@@ -17,8 +17,8 @@ struct owner {
 int owner_resolve(const struct volume_config *config, struct owner *ret_owner,
 		  char reason[static REASON_SIZE]);
 
-/* Makes it on the volume's map, the root directory of a file system with owner, group and mode. */
-int content_make(const struct volume_config *config, const struct owner *owner,
+/* Makes it on the volume's map, of BYTES, the root directory of a file system with owner, group and mode. */
+int content_make(const struct volume_config *config, uint64_t bytes, const struct owner *owner,
 		 char reason[static REASON_SIZE]);
 
 /* Has the file system on the volume's map, mounted or not, take up all of it. Swap and raw: nothing. */

@@ -92,6 +92,15 @@ int stretches_make(const struct volume_job *job, struct map_stretch stretches[st
 	return r;
 }
 
+static uint64_t segments_bytes(const struct volume_job *job)
+{
+	uint64_t sectors = 0;
+
+	for (uint32_t i = 0; i < job->n_segments; i++)
+		sectors += job->segments[i].length_sectors;
+	return sectors * SECTOR_SIZE;
+}
+
 /* The volume's own map, over its segments. */
 static int upper_map(const struct volume_job *job, char reason[static REASON_SIZE])
 {
@@ -134,7 +143,7 @@ static int carry_out(const struct volume_job *job, const struct owner *owner, st
 	r = upper_map(job, reason);
 	if (r < 0)
 		return r;
-	r = content_make(job->config, owner, reason);
+	r = content_make(job->config, segments_bytes(job), owner, reason);
 	if (r < 0)
 		return r;
 	ms[VOLUME_STEP_CONTENT] = lap_ms(&since);

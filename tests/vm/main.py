@@ -53,6 +53,9 @@ def first_boot(vm: VM, world: World) -> None:
         vm.run("systemctl start data.mount many.mount fast.mount; findmnt -n -o FSTYPE,OPTIONS /data | grep ext4.*nodev")
         assert vm.run("stat -c '%U %G %a' /data").text == "postgres postgres 750"
         assert vm.run("findmnt -n -o SOURCE /many").text == "/dev/mapper/emberlock-many"
+    with check("main/ext4: its reserve for growth is no larger than needed"):
+        # By itself mkfs.ext4 has 127 blocks.
+        assert vm.run("dumpe2fs -h /dev/mapper/emberlock-data 2>/dev/null | sed -n 's/^Reserved GDT blocks: *//p'").text == "1"
     with check("main/xfs: mounted"):
         assert vm.run("findmnt -n -o FSTYPE /fast").text == "xfs"
     with check("main/swap: in use with its priority"):

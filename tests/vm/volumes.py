@@ -143,6 +143,11 @@ def available(vm: VM, where: str) -> int:
     return int(vm.run(f"df --output=size -B1M {where} | tail -n 1").text)
 
 
+def blocks(vm: VM, name: str) -> int:
+    """How many the file system on volume @name has."""
+    return int(vm.run(f"dumpe2fs -h /dev/mapper/emberlock-{name} 2>/dev/null | sed -n 's/^Block count: *//p'").text)
+
+
 def growth(vm: VM) -> None:
     vm.run("systemctl start grown.mount grownx.mount")
     with check("volumes/grow is refused where no disk has grown, and for what there is not"):
@@ -172,10 +177,17 @@ def growth(vm: VM) -> None:
     with check("volumes/grow: one that is not mounted"):
         vm.run("systemctl stop grown.mount")
         mib = vm.disk("grown").stat().st_size // MIB + 64
-        before = int(vm.run("dumpe2fs -h /dev/mapper/emberlock-grown 2>/dev/null | sed -n 's/^Block count: *//p'").text)
+        before = blocks(vm, "grown")
         resize(vm, "grown", mib)
         vm.run("emberlockctl grow grown && e2fsck -fn /dev/mapper/emberlock-grown")
-        assert int(vm.run("dumpe2fs -h /dev/mapper/emberlock-grown 2>/dev/null | sed -n 's/^Block count: *//p'").text) > before
+        assert blocks(vm, "grown") > before
+    with check("volumes/grow: far beyond what mkfs.ext4 reserved, mounted"):
+        before = blocks(vm, "grown")
+        vm.run("systemctl start grown.mount; find /grown -type f -exec sha256sum {} + >/run/before; test -s /run/before")
+        resize(vm, "grown", 32 * 128)
+        vm.run("emberlockctl grow grown && sha256sum -c --quiet /run/before && systemctl stop grown.mount && e2fsck -fn /dev/mapper/emberlock-grown")
+        assert blocks(vm, "grown") > 5 * before
+        assert "meta_bg" in vm.run("dumpe2fs -h /dev/mapper/emberlock-grown 2>/dev/null").text
 
 
 def killed_while_growing(vm: VM) -> None:
