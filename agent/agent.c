@@ -153,7 +153,7 @@ static void finish(struct agent *a)
 static void context_init(struct agent *a)
 {
 	a->keeper.fd = a->keeper.identity_fd = -1;
-	a->carry.boot_key_fd = -1;
+	a->carry.boot_key_fd = a->carry.gate_fd = -1;
 	a->watchdog.fd = -1;
 	a->pauses.rtc = -1;
 	for (size_t i = 0; i < CONTROL_PEERS_MAX; i++)

@@ -134,7 +134,7 @@ struct agent_carry {
 	bool bound;	 /* and none does any more */
 	bool look_due;	 /* once no worker runs, and no look */
 	bool look_stale; /* a disk went while the look was under way */
-	int boot_key_fd;
+	int boot_key_fd, gate_fd;
 	sd_device_monitor *monitor;
 	sd_event_source *begin_look, *timer;
 	struct agent_look look;

@@ -157,6 +157,7 @@ static void growth_undo(struct agent *a, uint32_t index)
 		.n_mapped = volume->n_segments,
 		.n_segments = volume->grow_to,
 		.boot_key_fd = -1,
+		.gate_fd = -1,
 	};
 	int r = worker_fork(a, index, &job, WORK_UNGROW);
 

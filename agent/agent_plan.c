@@ -471,6 +471,9 @@ int plan_start(struct agent *a)
 	r = keeper_boot_key(a, &c->boot_key_fd);
 	if (r < 0 && r != -ENOKEY)
 		return log_errno(r, "keeper: boot key");
+	r = volume_gate_new(&c->gate_fd);
+	if (r < 0)
+		return log_errno(r, "plan");
 	c->plan.n_volumes = a->state.n_volumes;
 	for (uint32_t i = 0; i < a->state.n_volumes; i++)
 		volume_init(a, i, now);

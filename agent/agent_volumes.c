@@ -219,6 +219,7 @@ void volume_undo(struct agent *a, uint32_t index, enum work_kind kind)
 		.config = &a->carry.configs[index],
 		.n_segments = volume->n_segments,
 		.boot_key_fd = -1,
+		.gate_fd = -1,
 	};
 	int r = worker_fork(a, index, &job, kind);
 
@@ -301,6 +302,7 @@ struct volume_job volume_job_make(struct agent *a, uint32_t index)
 		.segments = &a->carry.plan.segments[planned->first_segment],
 		.n_segments = planned->n_segments,
 		.boot_key_fd = a->carry.boot_key_fd,
+		.gate_fd = a->carry.gate_fd,
 		.instance = a->state.volumes[index].instance,
 		.queue_requests = a->config.queue_requests,
 		.queue_max_kib = a->config.queue_max_kib,
@@ -372,6 +374,7 @@ void volume_gone(struct agent *a, uint32_t index)
 		.n_segments =
 			volume->grow_to > volume->n_segments ? volume->grow_to : volume->n_segments,
 		.boot_key_fd = -1,
+		.gate_fd = -1,
 	};
 	int r;
 

@@ -25,19 +25,29 @@
 
 /* --- in the worker */
 
+/* The lowest of the KEPT descriptors from FIRST on; ~0u: none. */
+static unsigned kept_next(const int kept[], size_t n, unsigned first)
+{
+	unsigned next = ~0u;
+
+	for (size_t i = 0; i < n; i++)
+		if (kept[i] >= 0 && (unsigned)kept[i] >= first && (unsigned)kept[i] < next)
+			next = (unsigned)kept[i];
+	return next;
+}
+
 /* Leaves nothing of the agent's open: above all not its connection to the keeper, which must end
  * when the agent does. */
-static void close_others(int a, int b)
+static void close_others(const int kept[], size_t n)
 {
-	unsigned low = (unsigned)(a < b ? a : b), high = (unsigned)(a < b ? b : a);
+	unsigned first = 3, next;
 
-	if (a < 0 || b < 0)
-		low = high;
-	if (low > 3)
-		close_range(3, low - 1, 0);
-	if (high > low + 1)
-		close_range(low + 1, high - 1, 0);
-	close_range(high + 1, ~0u, 0);
+	while ((next = kept_next(kept, n, first)) != ~0u) {
+		if (next > first)
+			close_range(first, next - 1, 0);
+		first = next + 1;
+	}
+	close_range(first, ~0u, 0);
 }
 
 static int worker_settle(pid_t parent)
@@ -73,10 +83,11 @@ static int work_do(const struct volume_job *job, enum work_kind kind, struct wor
 __attribute__((noreturn)) static void worker_run(const struct volume_job *job, enum work_kind kind,
 						 int result_fd, pid_t parent)
 {
+	const int kept[] = {result_fd, job->boot_key_fd, job->gate_fd};
 	struct work_said said = {0};
 
 	volume_worker_begin();
-	close_others(result_fd, job->boot_key_fd);
+	close_others(kept, ELEMENTSOF(kept));
 	said.r = worker_settle(parent);
 	if (said.r < 0)
 		snprintf(said.reason, sizeof(said.reason), "volume %s: worker: %s",

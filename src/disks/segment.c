@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "disks/claim.h"
 #include "disks/ends.h"
+#include "disks/gate.h"
 #include "disks/maps.h"
 #include "disks/parts.h"
 #include "keys/bind.h"
@@ -244,11 +245,13 @@ int segment_map(const struct volume_job *job, const uint8_t boot_key[static BOOT
 	int r;
 
 	segment_dm_name(name, job->config->name, number);
+	gate_pass(job->gate_fd);
 	/* A signal's frame would save registers, and so key bytes, on the stack. */
 	(void)sigfillset(&all);
 	(void)sigprocmask(SIG_BLOCK, &all, &before);
 	r = map_with_key(job, boot_key, number, name, reason);
 	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	gate_open(job->gate_fd);
 	if (r < 0)
 		return r;
 

@@ -37,6 +37,10 @@ enum volume_step {
  * its parent has used that library, and is opened anew when it is needed. */
 void volume_worker_begin(void);
 
+/* What all workers of an agent go through, so that one of them loads the first table of a boot alone; for
+ * .gate_fd of their jobs. 0 or negative errno. */
+int volume_gate_new(int *ret_fd);
+
 struct volume_job {
 	const struct volume_config *config;
 	const struct disk_facts *disks; /* as the plan saw them; refused where one has changed */
@@ -49,6 +53,7 @@ struct volume_job {
 	int boot_key_fd;   /* the keeper's descriptor; stays the caller's */
 	bool has_share;
 	struct bind_share share; /* of this boot, verified: for Bind=yes */
+	int gate_fd;	   /* volume_gate_new()'s, likewise; -1: none */
 	uint8_t boot_id[BOOT_ID_SIZE];
 	uint64_t instance;			/* never used twice in a boot for one name */
 	uint32_t queue_requests, queue_max_kib; /* agent.conf's; the volume file's go first */

@@ -233,6 +233,7 @@ static struct volume_job job_of(const struct volume_config *config)
 		.segments = segments,
 		.n_segments = ELEMENTSOF(segments),
 		.instance = 1,
+		.gate_fd = -1,
 	};
 }
 

@@ -61,6 +61,7 @@ static void wiped_boot_key(void **state)
 		.segments = &segment,
 		.n_segments = 1,
 		.instance = 1,
+		.gate_fd = -1,
 	};
 	uint8_t boot_key[BOOT_KEY_SIZE] = {[BOOT_KEY_SIZE - 1] = 1};
 	char reason[REASON_SIZE];
