@@ -118,8 +118,8 @@ def started_before_journal(vm: VM, pid: int) -> None:
     assert started[0] < started[1], started
 
 
-def keeper_is_adopted(vm: VM) -> None:
-    with check("overlay/the keeper is the initramfs'; its unit is active, with it as main process and in its group"):
+def keeper_is_adopted(vm: VM, name: str = "overlay") -> None:
+    with check(f"{name}/the keeper is the initramfs'; its unit is active, with it as main process and in its group"):
         pids = process_ids(vm, KEEPER)
         assert len(pids) == 2, pids
         state = vm.run("systemctl show -P ActiveState -P MainPID -P ControlGroup emberlock-keeper").text.split()
@@ -127,14 +127,14 @@ def keeper_is_adopted(vm: VM) -> None:
         for pid in pids:
             assert vm.run(f"cat /proc/{pid}/cgroup").text == "0::/system.slice/emberlock-keeper.service"
         started_before_journal(vm, pids[0])
-    with check("overlay/the keeper has the capabilities of its unit and no more, and can freeze PID 1"):
+    with check(f"{name}/the keeper has the capabilities of its unit and no more, and can freeze PID 1"):
         kept = 1 << 21 | 1 << 22 | 1 << 23 | 1 << 19  # SYS_ADMIN, SYS_BOOT, SYS_NICE, SYS_PTRACE: capability.h
         for pid in pids:
             lines = dict(line.split(":\t") for line in vm.run(f"cat /proc/{pid}/status").text.splitlines())
             assert int(lines["CapEff"], 16) == int(lines["CapBnd"], 16) == kept, lines
             assert lines["NoNewPrivs"] == "1"
             assert "init.scope/cgroup.freeze" in vm.run(f"ls -l /proc/{pid}/fd").text
-    one_boot(vm, "overlay")
+    one_boot(vm, name)
 
 
 def keeper_is_carried_over(vm: VM, name: str) -> None:
@@ -217,13 +217,13 @@ def nothing_in_the_clear(vm: VM, work: Path, name: str = "overlay") -> None:
         assert root_writes(vm) == 0
 
 
-def other_boot(image: Path, work: Path, credentials: dict[str, bytes], name: str) -> None:
+def other_boot(image: Path, work: Path, credentials: dict[str, bytes], name: str, by_dracut: bool = False) -> None:
     """One boot of another kind of image: what differs, and the proof."""
     with VM(work=work, image=image, disks=DISKS, credentials=credentials, memory=640, snapshot_root=False,
             expected_crashes=1) as vm:
         wait_admitted(vm)
         root_is_overlay(vm, name)
-        keeper_is_carried_over(vm, name)
+        (keeper_is_carried_over if by_dracut else keeper_is_adopted)(vm, name)
         with check(f"{name}/the initramfs carries the root's configuration; another one is told by check"):
             assert "initramfs" in status(vm)["self_test_passed"], status(vm)
             assert vm.run("emberlockctl check", check=False).status == 0
@@ -288,6 +288,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--image", type=Path, required=True, help="with initramfs-tools")
     parser.add_argument("--dracut", type=Path, help="with dracut; for the whole run")
+    for kind in "erofs", "squashfs":
+        parser.add_argument(f"--{kind}", type=Path, help="with a root of that kind; for the whole run")
     args = parser.parse_args()
     with work_directory("overlay") as work, World(work) as world:
         before = disk_hash(args.image / "root.raw")
@@ -295,8 +297,11 @@ def main() -> None:
         machine_id = first_boot(args.image, work / "vm", credentials)
         second_boot(args.image, work / "vm", world, credentials, machine_id)
         without_disk(args.image, work / "vm2")
+        for kind in "erofs", "squashfs":
+            if image := getattr(args, kind):
+                other_boot(image, work / kind, world.enrol(kind), f"overlay/{kind}")
         if args.dracut:
-            other_boot(args.dracut, work / "dracut", world.enrol("dracut"), "overlay/dracut")
+            other_boot(args.dracut, work / "dracut", world.enrol("dracut"), "overlay/dracut", by_dracut=True)
             without_disk(args.dracut, work / "dracut2", "overlay/dracut")
         with check("overlay/the root's image is what it was, byte for byte"):
             assert disk_hash(args.image / "root.raw") == before
