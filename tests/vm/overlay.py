@@ -100,15 +100,15 @@ def root_writes(vm: VM) -> int:
     return sum(e["length"] for e in extents if e["depth"] == 0 and e["present"])
 
 
-def root_is_overlay(vm: VM, name: str = "overlay") -> None:
+def root_is_overlay(vm: VM, name: str = "overlay", below: str = "/dev/disk/by-id/virtio-root") -> None:
     with check(f"{name}/the root is an overlay, and neither layer is at a path of its own"):
         assert vm.run("findmnt -n -o FSTYPE /").text == "overlay"
         assert vm.run("findmnt -n -S /dev/mapper/emberlock-root", check=False).text == ""
         volume = {v["name"]: v for v in status(vm)["volumes"]}["root"]
         assert (volume["use"], volume["state"], volume["mount_point"]) == ("overlay", "ready", "/"), volume
     with check(f"{name}/the disk below it takes no write, also not from root"):
-        assert vm.run("blockdev --getro /dev/disk/by-id/virtio-root").text == "1"
-        assert vm.run("dd if=/dev/zero of=/dev/disk/by-id/virtio-root bs=512 count=1", check=False).status != 0
+        assert vm.run(f"blockdev --getro {below}").text == "1"
+        assert vm.run(f"dd if=/dev/zero of={below} bs=512 count=1", check=False).status != 0
 
 
 def started_before_journal(vm: VM, pid: int) -> None:
@@ -209,7 +209,8 @@ def nothing_in_the_clear(vm: VM, work: Path, name: str = "overlay") -> None:
     with check(f"{name}/no clear byte: {len(PLACES)} places, 0 canaries on any disk; on the control disk"):
         assert len(PLACES) >= 30
         found = {disk: search(vm, disk) for disk in DISKS}
-        found["root"] = count_patterns(work / "root.qcow2", [CANARY.encode()])[CANARY.encode()]
+        for file in work / "root.qcow2", *work.glob("uefi-variables.fd"):
+            found[file.stem] = count_patterns(file, [CANARY.encode()])[CANARY.encode()]
         note(f"canaries: {found}")
         assert found.pop("control") > 10000 and not any(found.values()), found
         assert vm.disk("overlay").stat().st_blocks * 512 > 1 << 20
@@ -217,12 +218,24 @@ def nothing_in_the_clear(vm: VM, work: Path, name: str = "overlay") -> None:
         assert root_writes(vm) == 0
 
 
-def other_boot(image: Path, work: Path, credentials: dict[str, bytes], name: str, by_dracut: bool = False) -> None:
+def started_by_firmware(vm: VM, name: str) -> None:
+    with check(f"{name}/firmware has started it, from the disk's own kernel, and keeps no variable that a process writes"):
+        assert vm.run("test -d /sys/firmware/efi && cat /proc/cmdline").text.startswith("root=PARTLABEL=emberlock-root ")
+        vm.run("modinfo -n efivarfs")
+        assert vm.run("mount -t efivarfs efivarfs /mnt", check=False).status != 0
+
+
+def other_boot(image: Path, work: Path, credentials: dict[str, bytes], name: str, by_dracut: bool = False,
+               uefi: bool = False) -> None:
     """One boot of another kind of image: what differs, and the proof."""
     with VM(work=work, image=image, disks=DISKS, credentials=credentials, memory=640, snapshot_root=False,
-            expected_crashes=1) as vm:
+            expected_crashes=1, options=["--uefi"] * uefi) as vm:
         wait_admitted(vm)
-        root_is_overlay(vm, name)
+        if uefi:
+            started_by_firmware(vm, name)
+            root_is_overlay(vm, name, "/dev/disk/by-id/virtio-root-part2")
+        else:
+            root_is_overlay(vm, name)
         (keeper_is_carried_over if by_dracut else keeper_is_adopted)(vm, name)
         with check(f"{name}/the initramfs carries the root's configuration; another one is told by check"):
             assert "initramfs" in status(vm)["self_test_passed"], status(vm)
@@ -290,6 +303,7 @@ def main() -> None:
     parser.add_argument("--dracut", type=Path, help="with dracut; for the whole run")
     for kind in "erofs", "squashfs":
         parser.add_argument(f"--{kind}", type=Path, help="with a root of that kind; for the whole run")
+    parser.add_argument("--uefi", type=Path, help="with a disk that starts under UEFI; for the whole run")
     args = parser.parse_args()
     with work_directory("overlay") as work, World(work) as world:
         before = disk_hash(args.image / "root.raw")
@@ -300,6 +314,8 @@ def main() -> None:
         for kind in "erofs", "squashfs":
             if image := getattr(args, kind):
                 other_boot(image, work / kind, world.enrol(kind), f"overlay/{kind}")
+        if args.uefi:
+            other_boot(args.uefi, work / "uefi", world.enrol("uefi"), "overlay/uefi", uefi=True)
         if args.dracut:
             other_boot(args.dracut, work / "dracut", world.enrol("dracut"), "overlay/dracut", by_dracut=True)
             without_disk(args.dracut, work / "dracut2", "overlay/dracut")

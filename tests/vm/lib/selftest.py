@@ -117,6 +117,8 @@ class RunTest(unittest.TestCase):
         self.refuse("not NAME=SOCKET", "--port", "name")
         self.refuse("needs a value", "--disk")
         self.refuse("unknown option '--frob'", "--frob")
+        self.refuse("which with --uefi is in the image", "--uefi", "--append", "quiet")
+        self.refuse("make the image with vm-images/build --uefi", "--uefi")
 
     def test_credentials(self) -> None:
         with tempfile.TemporaryDirectory() as directory:
