@@ -3,6 +3,7 @@
 
 import argparse
 import json
+import re
 import secrets
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from lib.checks import check, finish, note, work_directory
 from lib.disks import count_patterns, disk_hash
 from lib.guest import KEEPER, QUIET, process_ids, status, wait_admitted, wait_shred
-from lib.world import VM, World, image_with
+from lib.world import VM, World, image_with, volume
 
 DISKS = {"overlay": "1G", "pgdata": "1G", "pgtemp": "1G", "swap": "1G", "control": "64M"}
 CANARY = f"CANARY-{secrets.token_hex(16)}"
@@ -88,6 +89,14 @@ PLACES = {
         head -c 64 >/dev/null; [ "$(swapped)" -gt 50000 ]; cat >/dev/null; }""",
 }
 
+RUNTIME = "/run/emberlock/conf/volumes.d"
+# Volumes that would like to have what a root with dm-verity stands on, and the word of their refusal.
+BELOW_VERITY = {
+    "data": ("Serial=root\nDestroy=any", r"refused \(in use\).* is in use \(dm-0\)"),
+    "hashes": ("Serial=root-hash\nDestroy=any", r"refused \(read-only\).* is read-only"),
+    "map": ("Path=/dev/disk/by-id/dm-name-root\nDestroy=any", r"refused \(missing\)"),
+}
+
 
 def search(vm: VM, name: str) -> int:
     return count_patterns(vm.disk(name), [CANARY.encode()])[CANARY.encode()]
@@ -104,8 +113,8 @@ def root_is_overlay(vm: VM, name: str = "overlay", below: str = "/dev/disk/by-id
     with check(f"{name}/the root is an overlay, and neither layer is at a path of its own"):
         assert vm.run("findmnt -n -o FSTYPE /").text == "overlay"
         assert vm.run("findmnt -n -S /dev/mapper/emberlock-root", check=False).text == ""
-        volume = {v["name"]: v for v in status(vm)["volumes"]}["root"]
-        assert (volume["use"], volume["state"], volume["mount_point"]) == ("overlay", "ready", "/"), volume
+        root = {v["name"]: v for v in status(vm)["volumes"]}["root"]
+        assert (root["use"], root["state"], root["mount_point"]) == ("overlay", "ready", "/"), root
     with check(f"{name}/the disk below it takes no write, also not from root"):
         assert vm.run(f"blockdev --getro {below}").text == "1"
         assert vm.run(f"dd if=/dev/zero of={below} bs=512 count=1", check=False).status != 0
@@ -169,10 +178,10 @@ def write_everywhere(vm: VM, name: str = "overlay") -> None:
     with check(f"{name}/control: the canary is on a disk in the clear, and in the volumes, seen from inside"):
         vm.run(PRELUDE + """yes "$C" | head -c 1M | dd of=/dev/disk/by-id/virtio-control bs=64k oflag=direct \\
             iflag=fullblock conv=fsync status=none; sync; echo 3 >/proc/sys/vm/drop_caches""")
-        for volume, lines in ("root", 40), ("swap", 1000):
-            n = int(vm.run(f"grep -a -c {CANARY} /dev/mapper/emberlock-{volume} || true", timeout=300).text)
-            note(f"lines with the canary in the volume {volume}: {n}")
-            assert n >= lines, (volume, n)
+        for name, lines in ("root", 40), ("swap", 1000):
+            n = int(vm.run(f"grep -a -c {CANARY} /dev/mapper/emberlock-{name} || true", timeout=300).text)
+            note(f"lines with the canary in the volume {name}: {n}")
+            assert n >= lines, (name, n)
 
 
 def first_boot(image: Path, work: Path, credentials: dict[str, bytes]) -> str:
@@ -225,17 +234,57 @@ def started_by_firmware(vm: VM, name: str) -> None:
         assert vm.run("mount -t efivarfs efivarfs /mnt", check=False).status != 0
 
 
+def verity_is_accepted(vm: VM, name: str) -> None:
+    with check(f"{name}/the root below is dm-verity's, by the hash on the command line, and has been whole so far"):
+        root_hash = vm.run("sed -E 's/.*roothash=([0-9a-f]{64}).*/\\1/' /proc/cmdline").text
+        assert f" {root_hash} " in vm.run("dmsetup table root").text
+        assert vm.run("dmsetup status root").text.split()[2:] == ["verity", "V"]
+    with check(f"{name}/its disks, and its map, are no disk for a volume, whatever may be destroyed"):
+        for name, (disk, refusal) in BELOW_VERITY.items():
+            vm.run(f"mkdir -p {RUNTIME}; cat >{RUNTIME}/{name}.conf", volume("raw", "", disk, Required="no").encode())
+        plan = vm.run(f"emberlockctl plan; rm -r {RUNTIME}", check=False).text.splitlines()
+        for name, (disk, refusal) in BELOW_VERITY.items():
+            said = [line for line in plan if line.startswith(f"volume {name} ")]
+            assert len(said) == 1 and re.search(refusal, said[0]), (name, plan)
+
+
+def flipped_bit(image: Path, work: Path, name: str) -> None:
+    """One bit of the root's image, where the file system has nothing: without dm-verity nobody would see it."""
+    other = work / "image"
+    other.mkdir(parents=True)
+    for file in "vmlinuz", "initrd.img", "cmdline", "root-hash.raw":
+        (other / file).symlink_to((image / file).resolve())
+    subprocess.run(["cp", "--sparse=always", image / "root.raw", other / "root.raw"], check=True)
+    with (other / "root.raw").open("r+b") as f:
+        assert f.read(1024) == bytes(1024)  # erofs: its superblock comes behind them
+        f.seek(512)
+        f.write(b"\x01")
+    disks = {"overlay": "1G"}
+    with VM(work=work, image=other, disks=disks, append="systemd.verity_root_options=panic-on-corruption",
+            snapshot_root=False) as vm:
+        with check(f"{name}/a flipped bit of the root: the kernel refuses it, and no overlay is made over it"):
+            vm.console.wait(r"device-mapper: verity: .*data block 0 is corrupted", 180)
+            assert vm.wait_off(120).reason == "guest-reset"
+            vm.console.join(5)
+            assert "dm-verity device corrupted" in vm.console.text and "the overlay is mounted" not in vm.console.text
+    with check(f"{name}/a flipped bit of the root: nothing was written to any disk"):
+        assert root_writes(vm) == 0 and vm.disk("overlay").stat().st_blocks == 0
+
+
 def other_boot(image: Path, work: Path, credentials: dict[str, bytes], name: str, by_dracut: bool = False,
-               uefi: bool = False) -> None:
+               uefi: bool = False, verity: bool = False) -> None:
     """One boot of another kind of image: what differs, and the proof."""
     with VM(work=work, image=image, disks=DISKS, credentials=credentials, memory=640, snapshot_root=False,
             expected_crashes=1, options=["--uefi"] * uefi) as vm:
         wait_admitted(vm)
+        below = "/dev/disk/by-id/virtio-root"
         if uefi:
             started_by_firmware(vm, name)
-            root_is_overlay(vm, name, "/dev/disk/by-id/virtio-root-part2")
-        else:
-            root_is_overlay(vm, name)
+            below += "-part2"
+        if verity:
+            verity_is_accepted(vm, name)
+            below = "/dev/mapper/root"
+        root_is_overlay(vm, name, below)
         (keeper_is_carried_over if by_dracut else keeper_is_adopted)(vm, name)
         with check(f"{name}/the initramfs carries the root's configuration; another one is told by check"):
             assert "initramfs" in status(vm)["self_test_passed"], status(vm)
@@ -303,6 +352,7 @@ def main() -> None:
     parser.add_argument("--dracut", type=Path, help="with dracut; for the whole run")
     for kind in "erofs", "squashfs":
         parser.add_argument(f"--{kind}", type=Path, help="with a root of that kind; for the whole run")
+    parser.add_argument("--verity", type=Path, help="with dm-verity, erofs and dracut; for the whole run")
     parser.add_argument("--uefi", type=Path, help="with a disk that starts under UEFI; for the whole run")
     args = parser.parse_args()
     with work_directory("overlay") as work, World(work) as world:
@@ -319,6 +369,9 @@ def main() -> None:
         if args.dracut:
             other_boot(args.dracut, work / "dracut", world.enrol("dracut"), "overlay/dracut", by_dracut=True)
             without_disk(args.dracut, work / "dracut2", "overlay/dracut")
+        if args.verity:
+            other_boot(args.verity, work / "verity", world.enrol("verity"), "overlay/verity", by_dracut=True, verity=True)
+            flipped_bit(args.verity, work / "verity2", "overlay/verity")
         with check("overlay/the root's image is what it was, byte for byte"):
             assert disk_hash(args.image / "root.raw") == before
     finish()
