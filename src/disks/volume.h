@@ -53,7 +53,7 @@ struct volume_job {
 	int boot_key_fd;   /* the keeper's descriptor; stays the caller's */
 	bool has_share;
 	struct bind_share share; /* of this boot, verified: for Bind=yes */
-	int gate_fd;	   /* volume_gate_new()'s, likewise; -1: none */
+	int gate_fd;		 /* volume_gate_new()'s, likewise; -1: none */
 	uint8_t boot_id[BOOT_ID_SIZE];
 	uint64_t instance;			/* never used twice in a boot for one name */
 	uint32_t queue_requests, queue_max_kib; /* agent.conf's; the volume file's go first */

@@ -23,6 +23,7 @@ from lib.figures import figure, spread  # noqa: E402
 from lib.guest import QUIET, wait_admitted  # noqa: E402
 from lib.world import VM, World, image_with, volume  # noqa: E402
 
+# tests/bench/run reads this line.
 IMAGE_PACKAGES = "fio"
 SIDES = ("ours", "hand", "crypttab", "raw")
 SLOW, LATE = "throttle-bps=10000000", "latency-us=2000"
