@@ -34,7 +34,6 @@ import contextlib
 import hashlib
 import os
 import secrets
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -46,7 +45,7 @@ from lib.guest import AGENT, KEEPER, QUIET, WATCHDOG, process_ids, status, wait_
 from lib.learn import Expected, Keys, boot_report, counts, learn
 from lib.material import Found, Material, Scanner, forms
 from lib.vm import PROJECT
-from lib.world import VM, World, image_with, volume
+from lib.world import VM, World, image_of, image_with, volume
 
 VOLUMES = {
     "data": volume("ext4", "data", MountPoint="/data"),
@@ -369,14 +368,6 @@ def control(scanner: Scanner, work: Path) -> None:
             "raw key": 1, "encryption schedule": 2, "decryption schedule": 2}
         assert sorted(scanner.schedules(image).values()) == sorted([key[:32], key[32:]])
         note(f"{len(patterns)} patterns, {len(forms(key[:16]))} forms of each 16 bytes")
-
-
-def image_of(package: str, output: Path) -> Path:
-    """The test image with another kernel; what tests/run has built otherwise."""
-    done = subprocess.run([PROJECT / "vm-images" / "build", "--test-channel", "--kernel", package, "--output", output],
-                          stdin=subprocess.DEVNULL, capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
-    return output
 
 
 def kernels(image: Path) -> list[Kernel]:

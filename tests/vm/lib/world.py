@@ -206,6 +206,14 @@ def image_with(image: Path, work: Path, files: Mapping[str, str | bytes]) -> Pat
     return work
 
 
+def image_of(package: str, output: Path) -> Path:
+    """The test image with another kernel; what tests/run has built otherwise."""
+    done = subprocess.run([PROJECT / "vm-images" / "build", "--test-channel", "--kernel", package, "--output", output],
+                          stdin=subprocess.DEVNULL, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    return output
+
+
 def volume(use: str, serial: str, disk: str = "", **settings: str) -> str:
     """The text of a volume file."""
     lines = ["[Volume]", f"Use={use}", *(f"{k}={v}" for k, v in settings.items()), "[Disk]"]
@@ -214,4 +222,4 @@ def volume(use: str, serial: str, disk: str = "", **settings: str) -> str:
     return "\n".join([*lines, *disk.splitlines(), ""])
 
 
-__all__ = ["BIN", "HOST", "VM", "World", "free_port", "image_with", "volume"]
+__all__ = ["BIN", "HOST", "VM", "World", "free_port", "image_of", "image_with", "volume"]
