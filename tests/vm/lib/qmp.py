@@ -4,6 +4,7 @@
 import json
 import os
 import socket
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +82,8 @@ class Qmp(Stream):
             None), timeout)
         if ended != "completed":
             raise CommandFailed(f"QMP migrate: {self.execute('query-migrate')}")
+        while self.execute("query-status")["status"] == "finish-migrate":  # QEMU takes no cont before, and has no event for it
+            time.sleep(0.05)
 
     def save_memory(self, path: str, mib: int) -> None:
         """Writes the first @mib MiB of guest-physical memory to @path (all of it up to 2 GiB on q35)."""

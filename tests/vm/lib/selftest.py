@@ -16,10 +16,13 @@ import tempfile
 import time
 import unittest
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 from . import VM, CommandFailed, GuestGone, Timeout, count_patterns, disk_hash, leaks
 from .guest import QUIET
-from .vm import PROJECT
+from .matrix import HOST_S, Broken, Ended, Verdict, judge
+from .vm import PROJECT, Off
 from .world import image_with
 
 # Without a credential admission is waited for, and without disks the image's volumes: the system would never be up.
@@ -94,6 +97,35 @@ class LeakTest(unittest.TestCase):
         said = subprocess.run(["openssl", "pkey", "-noout", "-text"], input=pem, check=True, capture_output=True, text=True).stdout
         scalar = bytes.fromhex("".join(said.split("priv:")[1].split("pub:")[0].split()).replace(":", ""))
         self.assertIn(scalar, leaks.keys_of_text(pem))
+
+
+class MatrixTest(unittest.TestCase):
+    """How a row of the fault matrix is judged, without a machine."""
+
+    fault = Ended("a fault", "a bound", 5, "", (("lease", 12),))
+
+    def judge(self, text: str, reason: str = "guest-shutdown", after: float = 6, fault: Ended = fault) -> str | Verdict:
+        vm = SimpleNamespace(console=SimpleNamespace(text=text, join=lambda timeout: None))
+        try:
+            return judge(cast(VM, vm), fault, Off(reason, 100 + after, 0), 100)
+        except Broken as broken:
+            return broken.verdict
+
+    def test_in_time_and_for_its_reason(self) -> None:
+        self.assertEqual(self.judge("emberlock: off: lease (code 12)"), "shutdown after 6.0 s (lease)")
+
+    def test_without_cause(self) -> None:
+        for text, reason in (("emberlock: off: fault (code 17)", "guest-shutdown"), ("", "guest-shutdown"),
+                             ("emberlock: off: lease (code 12)", "guest-reset")):
+            self.assertEqual(self.judge(text, reason), Verdict.NO_CAUSE, (text, reason))
+
+    def test_a_reset_past_the_keeper_has_no_reason(self) -> None:
+        reset = Ended("a fault", "a bound", 5, "", off="guest-reset")
+        self.assertEqual(self.judge("", "guest-reset", fault=reset), "reset after 6.0 s (nothing said)")
+        self.assertEqual(self.judge("emberlock: off: lease (code 12)", "guest-reset", fault=reset), Verdict.NO_CAUSE)
+
+    def test_past_its_bound(self) -> None:
+        self.assertEqual(self.judge("emberlock: off: lease (code 12)", after=5 + HOST_S + 1), Verdict.PAST_BOUND)
 
 
 class RunTest(unittest.TestCase):

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +36,17 @@ class World(contextlib.AbstractContextManager["World"]):
     """A manager on loopback and a customer with one key, "cmk", bound to the workspace "tenant".
 
     relay: VMs reach the manager through a relay that can go silent.
+    names: further names of the manager, in its certificate.
     """
 
-    def __init__(self, work: Path, policy: Mapping[str, str] | None = None, relay: bool = False) -> None:
+    def __init__(self, work: Path, policy: Mapping[str, str] | None = None, relay: bool = False, names: Sequence[str] = ()) -> None:
         self.work = work
         self.state = work / "manager"
         self.kms = work / "kms"
         self.port, self.admin_port, self.storage_port, self.events_port = (free_port() for _ in range(4))
         self.relay = Relay(self.port) if relay else None
         self.policy = {**POLICY, **(policy or {})}
+        self._sans = [x for name in (HOST, *names) for x in ("--san", name)]
         self._manager: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "World":
@@ -90,7 +92,7 @@ class World(contextlib.AbstractContextManager["World"]):
                  "--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}",
                  "--storage-listen", f"127.0.0.1:{self.storage_port}",
                  "--events-listen", f"127.0.0.1:{self.events_port}",
-                 "--advertise", f"https://{HOST}:{self.relay.port if self.relay else self.port}", "--san", HOST, *options],
+                 "--advertise", f"https://{HOST}:{self.relay.port if self.relay else self.port}", *self._sans, *options],
                 stdin=subprocess.DEVNULL, stdout=f, stderr=f)
         self.wait("the manager is ready", lambda: b"ready" in log.read_bytes()[offset:], 30)
 
@@ -100,6 +102,7 @@ class World(contextlib.AbstractContextManager["World"]):
             return
         if manager.poll() is None:
             manager.send_signal(how)
+            manager.send_signal(signal.SIGCONT)  # a test may have stopped it
         if manager.wait(30) not in (0, -signal.SIGKILL if how == signal.SIGKILL else 0):
             raise RuntimeError(f"the manager ended with {manager.returncode}, see {self.work}/manager.log")
 
