@@ -32,6 +32,19 @@ static const struct kernel_option {
 	const char *only_with; /* matters only where this one is set; NULL: always */
 	const char *reason;
 } kernel_options[] = {
+	/* What menus of others are in: unset, they take all of those with them. */
+	{"X86_64|ARM64", false, FINDING_MISSING, NEED_ALWAYS, NULL,
+	 "the programs are of 64 bits (CONFIG_64BIT=y)"},
+	{"BLOCK", false, FINDING_MISSING, NEED_ALWAYS, NULL,
+	 "disks; CONFIG_MD and file systems on disks depend on it"},
+	{"CRYPTO", false, FINDING_MISSING, NEED_ALWAYS, NULL,
+	 "the menu of ciphers; CONFIG_DM_CRYPT needs one"},
+	{"NET", false, FINDING_MISSING, NEED_ALWAYS, NULL,
+	 "sockets; CONFIG_UNIX and CONFIG_INET depend on it"},
+	{"SHMEM", false, FINDING_MISSING, NEED_ALWAYS, NULL,
+	 "memory without a disk; CONFIG_TMPFS and CONFIG_MEMFD_CREATE depend on it"},
+	{"MULTIUSER", false, FINDING_MISSING, NEED_ALWAYS, NULL,
+	 "the watchdog's own user; CONFIG_NAMESPACES depends on it"},
 	/* Volumes. */
 	{"MD", false, FINDING_MISSING, NEED_ALWAYS, NULL,
 	 "the menu that device mapper is in; CONFIG_BLK_DEV_DM depends on it"},
@@ -61,13 +74,16 @@ static const struct kernel_option {
 	 "ARM64", "AES by the CPU's own instructions; without it volumes are many times slower"},
 	/* Keeper. */
 	{"SECRETMEM", false, FINDING_WARNING, NEED_SECRET_MEMORY, NULL,
-	 "memfd_secret(2): the boot key in memory that not even root reads"},
+	 "memfd_secret(2): the boot key in memory that not even root reads; "
+	 "RequireMemfdSecret=yes does not start without"},
 	{"MEMFD_CREATE", false, FINDING_MISSING, NEED_ALWAYS, NULL,
 	 "memory that keeper and agent share"},
 	{"UNIX", false, FINDING_MISSING, NEED_ALWAYS, NULL,
 	 "local sockets between keeper, agent and watchdog; =m comes too late"},
 	{"PROC_FS", false, FINDING_MISSING, NEED_ALWAYS, NULL, "/proc"},
 	{"SYSFS", false, FINDING_MISSING, NEED_ALWAYS, NULL, "/sys: disks and their queues"},
+	{"FUTEX", false, FINDING_MISSING, NEED_ALWAYS, NULL, "threads of keeper and watchdog"},
+	{"EVENTFD", false, FINDING_MISSING, NEED_ALWAYS, NULL, "the keeper's threads"},
 	{"EPOLL", false, FINDING_MISSING, NEED_ALWAYS, NULL, "the agent's event loop"},
 	{"SIGNALFD", false, FINDING_MISSING, NEED_ALWAYS, NULL, "the programs' signals"},
 	{"TIMERFD", false, FINDING_MISSING, NEED_ALWAYS, NULL, "deadlines"},
@@ -80,10 +96,10 @@ static const struct kernel_option {
 	{"WATCHDOG", false, FINDING_WARNING, NEED_ALWAYS, NULL,
 	 "the last rung of the power-off; Watchdog=none does without"},
 	{"SOFT_WATCHDOG|I6300ESB_WDT|ITCO_WDT|SBSA_GWDT|ARM_SP805_WATCHDOG", true, FINDING_WARNING,
-	 NEED_ALWAYS, "WATCHDOG", "a watchdog device below the keeper"},
+	 NEED_ALWAYS, NULL, "a watchdog device below the keeper; Watchdog=none does without"},
 	{"RTC_CLASS", false, FINDING_WARNING, NEED_ALWAYS, NULL,
 	 "/dev/rtc0: tells a pause of the hypervisor, which no clock of the guest counts"},
-	{"RTC_DRV_CMOS|RTC_DRV_PL031|RTC_DRV_EFI", true, FINDING_WARNING, NEED_ALWAYS, "RTC_CLASS",
+	{"RTC_DRV_CMOS|RTC_DRV_PL031|RTC_DRV_EFI", true, FINDING_WARNING, NEED_ALWAYS, NULL,
 	 "a driver for /dev/rtc0"},
 	/* Watchdog process. */
 	{"INET", false, FINDING_MISSING, NEED_ALWAYS, NULL, "the way to the manager"},

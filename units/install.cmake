@@ -52,6 +52,7 @@ install(PROGRAMS ${dracut}/module-setup.sh ${dracut}/overlay COMPONENT agent
 	DESTINATION lib/dracut/modules.d/90emberlock)
 install(FILES ${dracut}/emberlock-overlay.service COMPONENT agent
 	DESTINATION lib/dracut/modules.d/90emberlock)
+install(FILES ${CMAKE_SOURCE_DIR}/vm-images/kernel.config COMPONENT agent DESTINATION share/emberlock)
 install(FILES ${units}/completions/emberlockctl COMPONENT agent
 	DESTINATION share/bash-completion/completions)
 

@@ -4,7 +4,8 @@
 set -euo pipefail
 
 ctl=${1:?} agent=${2:?}
-units=$(dirname "$(readlink -f "$0")")/../../units
+here=$(dirname "$(readlink -f "$0")")
+units=$here/../../units
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 root=$work/root
@@ -61,7 +62,7 @@ usage() {
 
 # Every option that the table may ask for, as far as a distribution's kernel has it.
 full_kernel() {
-	printf 'CONFIG_%s\n' X86_64=y MD=y BLK_DEV_DM=m DM_CRYPT=m CRYPTO_XTS=m CRYPTO_AES=y KEYS=y \
+	printf 'CONFIG_%s\n' X86_64=y BLOCK=y CRYPTO=y NET=y SHMEM=y MULTIUSER=y FUTEX=y EVENTFD=y MD=y BLK_DEV_DM=m DM_CRYPT=m CRYPTO_XTS=m CRYPTO_AES=y KEYS=y \
 		DEVTMPFS=y EXT4_FS=y XFS_FS=m SWAP=y CRYPTO_AES_NI_INTEL=m SECRETMEM=y MEMFD_CREATE=y UNIX=y \
 		PROC_FS=y SYSFS=y EPOLL=y SIGNALFD=y TIMERFD=y CGROUPS=y MAGIC_SYSRQ=y ACPI=y WATCHDOG=y \
 		SOFT_WATCHDOG=m RTC_CLASS=y RTC_DRV_CMOS=y INET=y SECCOMP_FILTER=y CGROUP_BPF=y NAMESPACES=y \
@@ -87,6 +88,74 @@ kernel() {
 	says 'no kernel configuration'
 	expect 1 check --kernel-config="$work/none"
 	says 'No such file'
+}
+
+# A kernel that lacks everything: each option is named, with what needs it, and with the setting where one does.
+kernel_tiny() {
+	local level option needs
+
+	image
+	printf '[Keeper]\nRequireMemfdSecret=yes\n' >"$root/etc/emberlock/keeper.conf"
+	printf '[Volume]\nUse=ext4\nMountPoint=/data\nProjectQuota=yes\n[Disk]\nSerial=a\n' >"$root/etc/emberlock/volumes.d/data.conf"
+	printf '[Volume]\nUse=xfs\nMountPoint=/x\nProjectQuota=yes\n[Disk]\nSerial=b\n' >"$root/etc/emberlock/volumes.d/x.conf"
+	printf '[Volume]\nUse=swap\n[Disk]\nSerial=c\n' >"$root/etc/emberlock/volumes.d/swap.conf"
+	printf '[Volume]\nUse=overlay\n[Disk]\nSerial=d\n' >"$root/etc/emberlock/volumes.d/root.conf"
+	expect 1 check --root="$root" --kernel-config="$here/kernel-tiny.config"
+	while read -r level option needs; do
+		says "^$level +kernel +[^:]*: CONFIG_$option=y[^:]*: .*$needs"
+	done <<-'END'
+		missing X86_64 64 bits
+		missing BLOCK disks
+		missing CRYPTO CONFIG_DM_CRYPT
+		missing NET CONFIG_UNIX and CONFIG_INET
+		missing SHMEM CONFIG_TMPFS
+		missing MULTIUSER own user
+		missing MD CONFIG_BLK_DEV_DM
+		missing BLK_DEV_DM segments and volumes
+		missing DM_CRYPT encrypts
+		missing CRYPTO_XTS aes-xts
+		missing CRYPTO_AES aes-xts
+		missing KEYS tables
+		missing DEVTMPFS maps
+		missing EXT4_FS Use=ext4
+		missing XFS_FS Use=xfs
+		missing SWAP Use=swap
+		missing QUOTA ProjectQuota=yes
+		missing QFMT_V2 ProjectQuota=yes
+		missing XFS_QUOTA ProjectQuota=yes
+		missing OVERLAY_FS Use=overlay
+		missing BLK_DEV_INITRD Use=overlay
+		missing SECRETMEM RequireMemfdSecret=yes
+		missing MEMFD_CREATE keeper and agent
+		missing UNIX local sockets
+		missing PROC_FS /proc
+		missing SYSFS /sys
+		missing FUTEX threads
+		missing EVENTFD threads
+		missing EPOLL event loop
+		missing SIGNALFD signals
+		missing TIMERFD deadlines
+		missing CGROUPS shred
+		missing MAGIC_SYSRQ power-off
+		missing INET manager
+		missing TMPFS /run
+		warning WATCHDOG Watchdog=none
+		warning SOFT_WATCHDOG Watchdog=none
+		warning RTC_CLASS /dev/rtc0
+		warning RTC_DRV_CMOS /dev/rtc0
+		warning SECCOMP_FILTER SystemCallFilter=
+		warning CGROUP_BPF DeviceAllow=
+		warning NAMESPACES sandbox
+		warning USER_NS PrivateUsers=
+		warning DMI_SYSFS credentials
+	END
+	[ "$(grep -cE '^[a-z]+ +kernel ' "$work/out")" = 44 ] || fail "another number of options than are listed here"
+
+	# With the fragment nothing is missing. (merge_config.sh and the kernel's own make olddefconfig drop none of it.)
+	{ cat "$here/kernel-tiny.config" "$here/../../vm-images/kernel.config"; echo CONFIG_X86_64=y; } >"$work/config"
+	expect 1 check --root="$root" --kernel-config="$work/config"
+	says_not '^[a-z]+ +kernel '
+	says '^missing +program +neither /usr/sbin/mkinitramfs'
 }
 
 # An image as the package makes it, with programs that are empty.
@@ -391,6 +460,7 @@ if [ "${3-}" = served ]; then
 fi
 usage
 kernel
+kernel_tiny
 images
 initramfs
 json
