@@ -16,6 +16,7 @@
 #include "disks/claim.h"
 #include "disks/parts.h"
 #include "disks/probe.h"
+#include "disks/udev.h"
 #include "disks/uses.h"
 
 /* Kernel names of what is never a disk to take. */
@@ -56,6 +57,32 @@ static void property_copy(sd_device *device, const char *const keys[], char *to,
 		if (to[0] != '\0')
 			return;
 	}
+}
+
+/* Copies the first of NAMES that the device has as a sysfs attribute. */
+static void attribute_copy(sd_device *device, const char *const names[], char *to, size_t size)
+{
+	for (size_t i = 0; names[i] && to[0] == '\0'; i++) {
+		const char *value;
+
+		if (sd_device_get_sysattr_value(device, names[i], &value) >= 0)
+			fact_copy_property(to, size, value);
+	}
+}
+
+/* Without udev: where virtio, NVMe and SCSI disks have in sysfs what udev makes its properties of. */
+static void facts_of_sysfs(sd_device *device, struct disk_facts *facts)
+{
+	static const char *const serial[] = {"serial", "device/serial", NULL};
+	static const char *const wwn[] = {"wwid", "device/wwid", NULL};
+	static const char *const model[] = {"device/model", NULL};
+
+	/* A partition's are the disk's. */
+	if (facts->partition && sd_device_get_parent(device, &device) < 0)
+		return;
+	attribute_copy(device, serial, facts->serial, sizeof(facts->serial));
+	attribute_copy(device, wwn, facts->wwn, sizeof(facts->wwn));
+	attribute_copy(device, model, facts->model, sizeof(facts->model));
 }
 
 /* Whole links only: half of one could be another's name. */
@@ -129,13 +156,15 @@ static int facts_describe(sd_device *device, struct disk_facts *facts)
 	property_copy(device, wwn, facts->wwn, sizeof(facts->wwn));
 	property_copy(device, model, facts->model, sizeof(facts->model));
 	links_copy(device, facts->links, sizeof(facts->links));
+	if (!udev_runs())
+		facts_of_sysfs(device, facts);
 	return 0;
 }
 
 /* What is on it. */
 static void facts_look(sd_device *device, struct disk_facts *facts)
 {
-	static const char *const part_name[] = {"ID_PART_ENTRY_NAME", NULL};
+	static const char *const part_name[] = {"ID_PART_ENTRY_NAME", "PARTNAME", NULL};
 	_cleanup_close_ int fd = open(facts->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	struct stat st;
 
@@ -222,7 +251,7 @@ int disks_find(const struct volume_config *configs, size_t n_configs, struct dis
 {
 	_cleanup_(cleanup_enumerator) sd_device_enumerator *enumerator = NULL;
 	_cleanup_uses_ struct uses uses = {.uses = NULL};
-	bool unfinished = false;
+	bool unfinished = false, udev = udev_runs();
 	size_t n = 0;
 	int r;
 
@@ -240,7 +269,7 @@ int disks_find(const struct volume_config *configs, size_t n_configs, struct dis
 
 		if (sd_device_get_sysname(device, &name) < 0 || is_excluded(name))
 			continue;
-		r = sd_device_get_is_initialized(device);
+		r = udev ? sd_device_get_is_initialized(device) : 1;
 		if (r == 0) {
 			unfinished = true;
 			continue;

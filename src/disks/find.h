@@ -13,7 +13,8 @@
  * drives of size 0. No other disk is opened: one that is stalled, or about to be mounted, is left
  * alone. A disk that cannot be read has the signature "unreadable", one with
  * several signatures "ambiguous". *ret_unfinished is whether there are others that udev has not
- * finished with: what matches one disk now may match several then. 0; -E2BIG where there are more
+ * finished with: what matches one disk now may match several then. Where no udev runs, all are taken
+ * as they are, and what they are is what sysfs says. 0; -E2BIG where there are more
  * than MAX; or negative errno. */
 int disks_find(const struct volume_config *configs, size_t n_configs, struct disk_facts *facts,
 	       size_t max, size_t *ret_n, bool *ret_unfinished);

@@ -2,11 +2,12 @@
 /* Device-mapper maps, as far as this project needs them: a narrow face on libdevmapper. All: 0 or
  * negative errno.
  *
- * What is made here is there at once, as map_node(); its name below /dev/mapper is udev's, and nobody
- * waits for it but disks/ready.h: the event that says that a volume is ready comes after the others, as
- * udev takes the events of one device in their order, also where a name is made again. The library
- * makes no name either, as dm_task_update_nodes() is not called. So no udev cookie is needed: each is
- * a semaphore that outlives who is killed while waiting, and costs two processes of dmsetup(8). */
+ * What is made here is there at once, as map_node(); its name below /dev/mapper is udev's, or where there
+ * is none disks/ready.h's, and nobody waits for it but that: the event that says that a volume is ready
+ * comes after the others, as udev takes the events of one device in their order, also where a name is
+ * made again. The library makes no name either, as dm_task_update_nodes() is not called. So no udev
+ * cookie is needed: each is a semaphore that outlives who is killed while waiting, and costs two processes
+ * of dmsetup(8). */
 #pragma once
 
 #include <stdbool.h>
