@@ -52,6 +52,12 @@ install(PROGRAMS ${dracut}/module-setup.sh ${dracut}/overlay COMPONENT agent
 	DESTINATION lib/dracut/modules.d/90emberlock)
 install(FILES ${dracut}/emberlock-overlay.service COMPONENT agent
 	DESTINATION lib/dracut/modules.d/90emberlock)
+# emberlock-busybox(7): for a VM without systemd.
+foreach(name start run volumes udhcpc)
+	install(PROGRAMS ${units}/busybox/${name} COMPONENT agent DESTINATION lib/emberlock/busybox)
+endforeach()
+install(FILES ${units}/busybox/inittab ${units}/busybox/pgdata.conf ${units}/busybox/swap.conf
+	COMPONENT agent DESTINATION lib/emberlock/busybox)
 install(FILES ${CMAKE_SOURCE_DIR}/vm-images/kernel.config COMPONENT agent DESTINATION share/emberlock)
 install(FILES ${units}/completions/emberlockctl COMPONENT agent
 	DESTINATION share/bash-completion/completions)
