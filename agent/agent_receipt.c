@@ -51,6 +51,8 @@ static int previous_hash(struct agent *a, enum receipt_kind kind, uint8_t hash[s
 
 static int receipt_fill(struct agent *a, const struct keeper_report *report)
 {
+	/* What the keeper has seen in the shred counts more than what was seen before. */
+	uint32_t looked_at = report->self_test_passed | report->self_test_failed;
 	struct receipt *receipt = &a->shred.receipt;
 
 	if (report->n_segments > SEGMENTS_MAX || report->reason >= REASON__MAX)
@@ -62,8 +64,11 @@ static int receipt_fill(struct agent *a, const struct keeper_report *report)
 		.start_ns = report->start_ns,
 		.keys_gone_ns = report->keys_gone_ns,
 		.blocked_io_ns = report->kind == RECEIPT_CLOSING ? report->blocked_io_ns : 0,
-		.self_test_passed = a->state.self_test_passed,
-		.self_test_failed = a->state.self_test_failed,
+		.plaintext_ns = report->kind == RECEIPT_CLOSING ? report->plaintext_ns : 0,
+		.self_test_passed =
+			(a->state.self_test_passed & ~looked_at) | report->self_test_passed,
+		.self_test_failed =
+			(a->state.self_test_failed & ~looked_at) | report->self_test_failed,
 		.n_segments = report->n_segments,
 	};
 	memcpy(receipt->admission, a->state.lease.admission, sizeof(receipt->admission));

@@ -23,6 +23,10 @@ const char *self_test_name(uint32_t bit)
 		{SELF_TEST_QUEUES_BOUNDED, "queues-bounded"},
 		{SELF_TEST_PANIC, "panic"},
 		{SELF_TEST_INITRAMFS, "initramfs"},
+		{SELF_TEST_KEYRING, "keyring"},
+		{SELF_TEST_CRASH_KERNEL, "crash-kernel"},
+		{SELF_TEST_KEYS_GONE, "keys-gone"},
+		{SELF_TEST_PLAINTEXT, "plaintext"},
 	};
 
 	for (size_t i = 0; i < ELEMENTSOF(names); i++)

@@ -67,7 +67,8 @@ void start_detached_ready(int ready_fd)
 /* Those of CapabilityBoundingSet= in emberlock-keeper.service, but for what only its start needs. */
 static uint64_t capabilities_kept(void)
 {
-	static const unsigned kept[] = {CAP_SYS_ADMIN, CAP_SYS_BOOT, CAP_SYS_NICE, CAP_SYS_PTRACE};
+	static const unsigned kept[] = {CAP_SYS_ADMIN,	CAP_SYS_BOOT,	  CAP_SYS_NICE,
+					CAP_SYS_PTRACE, CAP_DAC_OVERRIDE, CAP_FOWNER};
 	uint64_t set = 0;
 
 	for (size_t i = 0; i < ELEMENTSOF(kept); i++)

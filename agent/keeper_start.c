@@ -132,9 +132,15 @@ int start_open(struct keeper *keeper)
 	r = shared_new(&keeper->shared);
 	if (r < 0)
 		return log_errno(r, "cannot map shared memory");
+	plaintext_open(&keeper->plaintext, keeper->proc_fd, keeper->sys_fd, keeper->shared);
 	r = make_secrets(keeper);
 	if (r < 0)
 		return r;
+	keeper->look.proc_fd = keeper->proc_fd;
+	keeper->look.sys_fd = keeper->sys_fd;
+	keeper->look.dm_fd = keeper->steps.dm_fd;
+	keeper->look.shared = keeper->shared;
+	keeper->look.boot_key = &keeper->boot_key;
 	if (getrandom(keeper->boot_id, sizeof(keeper->boot_id), 0) != sizeof(keeper->boot_id))
 		return log_errno(-EIO, "cannot make the boot id");
 
@@ -144,6 +150,8 @@ int start_open(struct keeper *keeper)
 	keeper->steps.identity = &keeper->identity;
 	keeper->steps.console = &keeper->console;
 	keeper->steps.freezer = &keeper->freezer;
+	keeper->steps.plaintext = &keeper->plaintext;
+	keeper->steps.look = &keeper->look;
 	keeper->steps.power = &keeper->power;
 	return 0;
 }
@@ -160,6 +168,12 @@ int start_threads(struct keeper *keeper, enum process self)
 	if (r < 0)
 		return r;
 	r = freezer_start(&keeper->freezer, keeper->steps.done_fd);
+	if (r < 0)
+		return r;
+	r = plaintext_start(&keeper->plaintext, keeper->steps.done_fd);
+	if (r < 0)
+		return r;
+	r = look_start(&keeper->look, keeper->steps.done_fd);
 	if (r < 0)
 		return r;
 	return power_start(&keeper->power);

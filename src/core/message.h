@@ -156,7 +156,11 @@ enum self_test_bit {
 	SELF_TEST_KEYS_REFERENCED = 1 << 6, /* every map's table names a key, none holds one */
 	SELF_TEST_QUEUES_BOUNDED = 1 << 7,  /* below every segment */
 	SELF_TEST_PANIC = 1 << 8,	    /* kernel.panic > 0: a panic ends the VM */
-	SELF_TEST_INITRAMFS = 1 << 9, /* it carried the configuration and version of the root */
+	SELF_TEST_INITRAMFS = 1 << 9,	  /* it carried the configuration and version of the root */
+	SELF_TEST_KEYRING = 1 << 10,	  /* no keyring holds a key of ours */
+	SELF_TEST_CRASH_KERNEL = 1 << 11, /* no other kernel is loaded that memory would go to */
+	SELF_TEST_KEYS_GONE = 1 << 12,	  /* in a shred: the boot key is zero, no map has one */
+	SELF_TEST_PLAINTEXT = 1 << 13,	  /* in a shred: every part of step 3 is done */
 };
 
 #define BOOT_REPORT_SIZE 1296
@@ -225,6 +229,7 @@ struct receipt {
 	uint64_t keys_gone_ns; /* T3: every segment, boot key and copy; 0 while a segment is unwiped
 				*/
 	uint64_t blocked_io_ns; /* step 2 done; 0 in the first receipt */
+	uint64_t plaintext_ns;	/* step 3 done; 0 in the first receipt, and where some is left */
 	uint32_t self_test_passed, self_test_failed;
 	uint32_t n_segments;
 	struct receipt_segment segments[SEGMENTS_MAX];
@@ -232,7 +237,7 @@ struct receipt {
 };
 /*   0 magic "EMBRCT01" · 8 admission · 40 kind · 41 reason (not none) · 42 zero (2) · 44 number of
  * segments · 48 previous · 80 verdict · 88 start · 96 keys gone · 104 blocked I/O · 112 passed ·
- * 116 failed · 120 zero (8) · 128 segments (64 × 40: name 32 · segment 2 · fate 1 · zero 1 · µs 4;
+ * 116 failed · 120 plaintext · 128 segments (64 × 40: name 32 · segment 2 · fate 1 · zero 1 · µs 4;
  * unused zero) · 2688 zero (320) · 3008 signature
  * One with a time of "keys gone" and an unwiped segment is not of the form. */
 void receipt_encode(const struct receipt *receipt, uint8_t bytes[static RECEIPT_SIZE]);

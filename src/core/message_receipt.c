@@ -45,6 +45,7 @@ void receipt_encode(const struct receipt *receipt, uint8_t bytes[static RECEIPT_
 	put_be64(bytes + 104, receipt->blocked_io_ns);
 	put_be32(bytes + 112, receipt->self_test_passed);
 	put_be32(bytes + 116, receipt->self_test_failed);
+	put_be64(bytes + 120, receipt->plaintext_ns);
 	for (size_t i = 0; i < receipt->n_segments && i < SEGMENTS_MAX; i++)
 		put_segment(bytes + SEGMENTS + i * SEGMENT_SIZE, &receipt->segments[i]);
 	memcpy(bytes + SIGNATURE, receipt->signature, SIGNATURE_SIZE);
@@ -55,8 +56,7 @@ static bool head_is_valid(const uint8_t *bytes)
 	uint8_t kind = bytes[40], reason = bytes[41];
 
 	return kind >= RECEIPT_KEYS && kind < RECEIPT_KIND__MAX && reason > REASON_NONE &&
-	       reason < REASON__MAX && bytes_are_zero(bytes + 42, 2) &&
-	       bytes_are_zero(bytes + 120, 8);
+	       reason < REASON__MAX && bytes_are_zero(bytes + 42, 2);
 }
 
 /* Also refuses the one contradiction that would let "all keys are gone" be read out of a receipt
@@ -96,6 +96,7 @@ int receipt_decode(const uint8_t *bytes, size_t size, struct receipt *ret_receip
 	receipt.blocked_io_ns = get_be64(bytes + 104);
 	receipt.self_test_passed = get_be32(bytes + 112);
 	receipt.self_test_failed = get_be32(bytes + 116);
+	receipt.plaintext_ns = get_be64(bytes + 120);
 	if (!get_segments(bytes, &receipt))
 		return -EBADMSG;
 	memcpy(receipt.signature, bytes + SIGNATURE, SIGNATURE_SIZE);

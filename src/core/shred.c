@@ -7,6 +7,8 @@
 static const uint64_t budgets[SHRED_STEP__MAX] = {
 	[SHRED_KEYS] = SHRED_KEYS_BUDGET_NS,
 	[SHRED_BLOCKED_IO] = SHRED_IO_BUDGET_NS,
+	[SHRED_PLAINTEXT] = SHRED_PLAINTEXT_BUDGET_NS,
+	[SHRED_SELF_TEST] = SHRED_SELF_TEST_BUDGET_NS,
 	[SHRED_RECEIPT] = SHRED_RECEIPT_BUDGET_NS,
 };
 
@@ -28,10 +30,9 @@ uint64_t shred_next(const struct shred *shred)
 static enum shred_action enter(struct shred *shred, enum shred_step step, uint64_t now_ns)
 {
 	static const enum shred_action actions[SHRED_STEP__MAX] = {
-		[SHRED_KEYS] = SHRED_DO_KEYS,
-		[SHRED_BLOCKED_IO] = SHRED_DO_BLOCKED_IO,
-		[SHRED_RECEIPT] = SHRED_DO_REPORT,
-		[SHRED_POWER] = SHRED_DO_POWER,
+		[SHRED_KEYS] = SHRED_DO_KEYS,		[SHRED_BLOCKED_IO] = SHRED_DO_BLOCKED_IO,
+		[SHRED_PLAINTEXT] = SHRED_DO_PLAINTEXT, [SHRED_SELF_TEST] = SHRED_DO_SELF_TEST,
+		[SHRED_RECEIPT] = SHRED_DO_REPORT,	[SHRED_POWER] = SHRED_DO_POWER,
 	};
 
 	shred->step = step;
@@ -42,13 +43,13 @@ static enum shred_action enter(struct shred *shred, enum shred_step step, uint64
 /* What follows the current step, which is done or given up. */
 static enum shred_action advance(struct shred *shred, uint64_t now_ns)
 {
+	enum shred_step next = shred->step + 1;
+
+	if (next == SHRED_RECEIPT && !shred->receipt_wanted)
+		next = SHRED_POWER;
 	if (now_ns >= shred->start_ns + SHRED_TOTAL_NS)
-		return enter(shred, SHRED_POWER, now_ns);
-	if (shred->step == SHRED_KEYS)
-		return enter(shred, SHRED_BLOCKED_IO, now_ns);
-	if (shred->step == SHRED_BLOCKED_IO && shred->receipt_wanted)
-		return enter(shred, SHRED_RECEIPT, now_ns);
-	return enter(shred, SHRED_POWER, now_ns);
+		next = SHRED_POWER;
+	return enter(shred, next, now_ns);
 }
 
 static enum shred_action on_start(struct shred *shred, const struct shred_event *event,
@@ -62,12 +63,15 @@ static enum shred_action on_start(struct shred *shred, const struct shred_event 
 	return enter(shred, SHRED_KEYS, now_ns);
 }
 
-static enum shred_action on_done(struct shred *shred, uint64_t now_ns)
+static enum shred_action on_done(struct shred *shred, const struct shred_event *event,
+				 uint64_t now_ns)
 {
 	if (shred->step == SHRED_RECEIPT)
 		return SHRED_DO_NOTHING;
 	if (shred->step == SHRED_BLOCKED_IO)
 		shred->blocked_io_ns = now_ns;
+	else if (shred->step == SHRED_PLAINTEXT)
+		shred->plaintext_ns = event->complete ? now_ns : 0;
 	return advance(shred, now_ns);
 }
 
@@ -86,7 +90,7 @@ enum shred_action shred_machine_step(struct shred *shred, const struct shred_eve
 	if (!is_running(shred))
 		return SHRED_DO_NOTHING;
 	if (event->type == SHRED_EVENT_DONE)
-		return on_done(shred, now_ns);
+		return on_done(shred, event, now_ns);
 	if (event->type == SHRED_EVENT_RECEIPT)
 		return on_receipt(shred, now_ns);
 	return now_ns >= shred_next(shred) ? advance(shred, now_ns) : SHRED_DO_NOTHING;

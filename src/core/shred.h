@@ -3,9 +3,8 @@
  * now, which is given up. Pure.
  *
  *   1 keys 1 s · 2 blocked I/O 200 ms · 3 plaintext 600 ms · 4 self-test 100 ms
- *   5 receipt at most 1 s beside 2 to 4 · all 3 s, then 6 power · the twin at 5 s
- *
- * Steps 3 and 4 are not in this machine yet: their places are the enum's order. */
+ *   5 receipt: the first beside 2 to 4, the closing one 1 s after them
+ *   all 3 s, then 6 power · the twin at 5 s */
 #pragma once
 
 #include <stdbool.h>
@@ -14,16 +13,20 @@
 #include "core/limits.h"
 #include "core/message.h"
 
-#define SHRED_KEYS_BUDGET_NS	1000000000ull
-#define SHRED_IO_BUDGET_NS	200000000ull
-#define SHRED_RECEIPT_BUDGET_NS 1000000000ull
-#define SHRED_TOTAL_NS		3000000000ull
-#define SHRED_TWIN_NS		5000000000ull
+#define SHRED_KEYS_BUDGET_NS	  1000000000ull
+#define SHRED_IO_BUDGET_NS	  200000000ull
+#define SHRED_PLAINTEXT_BUDGET_NS 600000000ull
+#define SHRED_SELF_TEST_BUDGET_NS 100000000ull
+#define SHRED_RECEIPT_BUDGET_NS	  1000000000ull
+#define SHRED_TOTAL_NS		  3000000000ull
+#define SHRED_TWIN_NS		  5000000000ull
 
 enum shred_step {
 	SHRED_IDLE,
 	SHRED_KEYS,
 	SHRED_BLOCKED_IO,
+	SHRED_PLAINTEXT,
+	SHRED_SELF_TEST,
 	SHRED_RECEIPT,
 	SHRED_POWER,
 	SHRED_STEP__MAX
@@ -34,12 +37,13 @@ struct shred {
 	enum reason reason;
 	uint64_t start_ns, step_ns; /* when the shred and the step began */
 	uint64_t blocked_io_ns;
-	bool receipt_wanted; /* an agent is connected: wait for it within its budget */
+	uint64_t plaintext_ns; /* 0: not all of it is gone */
+	bool receipt_wanted;   /* an agent is connected: wait for it within its budget */
 };
 
 enum shred_event_type {
 	SHRED_EVENT_START,   /* .reason, .receipt_wanted */
-	SHRED_EVENT_DONE,    /* every thread of the current step has reported */
+	SHRED_EVENT_DONE,    /* every thread of the current step has reported; .complete */
 	SHRED_EVENT_RECEIPT, /* the agent says the closing receipt is out, or the agent is gone */
 	SHRED_EVENT_TIME,    /* shred_next() has come */
 	SHRED_EVENT__MAX
@@ -48,6 +52,7 @@ struct shred_event {
 	enum shred_event_type type;
 	enum reason reason;
 	bool receipt_wanted;
+	bool complete; /* nothing is left of what the step was to do; of step 3 alone */
 };
 
 /* What to start; at most one at a time. Steps never go back; a second START is ignored, and so is
@@ -58,6 +63,8 @@ enum shred_action {
 	SHRED_DO_NOTHING,
 	SHRED_DO_KEYS,
 	SHRED_DO_BLOCKED_IO,
+	SHRED_DO_PLAINTEXT,
+	SHRED_DO_SELF_TEST,
 	SHRED_DO_REPORT,
 	SHRED_DO_POWER
 };

@@ -15,6 +15,7 @@
 #include "disks/queue.h"
 #include "disks/segment.h"
 #include "disks/volume.h"
+#include "keys/keyring.h"
 
 #define COMMAND_LINE_MAX 8192
 
@@ -68,6 +69,29 @@ static bool panic_ends(void)
 	text[n] = '\0';
 	text[strcspn(text, "\n")] = '\0';
 	return parse_u32(text, &seconds) == 0 && seconds > 0;
+}
+
+/* "1\n" where one is loaded; no file in a kernel without that feature. */
+static bool is_not_loaded(const char *file)
+{
+	char text[16] = "";
+	ssize_t n = file_read(AT_FDCWD, file, text, sizeof(text));
+
+	return n == -ENOENT || (n > 0 && text[0] == '0');
+}
+
+/* Of the keys that the kernel lists for root, in any keyring (keyrings(7), /proc/keys). */
+static bool keyrings_hold_none(void)
+{
+	_cleanup_fclose_ FILE *file = fopen("/proc/keys", "re");
+	char line[512];
+
+	if (!file)
+		return errno == ENOENT; /* a kernel without keyrings */
+	while (fgets(line, sizeof(line), file))
+		if (strstr(line, KEYRING_PREFIX))
+			return false;
+	return !ferror(file);
 }
 
 /* The volume file's bounds; a volume without a file any more is held to the agent's. */
@@ -132,6 +156,10 @@ void disks_self_test(const struct agent_config *agent, const struct volume_confi
 	}
 	answer(init_on_free(), SELF_TEST_INIT_ON_FREE, &passed, &failed);
 	answer(panic_ends(), SELF_TEST_PANIC, &passed, &failed);
+	answer(keyrings_hold_none(), SELF_TEST_KEYRING, &passed, &failed);
+	answer(is_not_loaded("/sys/kernel/kexec_crash_loaded") &&
+		       is_not_loaded("/sys/kernel/kexec_loaded"),
+	       SELF_TEST_CRASH_KERNEL, &passed, &failed);
 	*ret_passed = passed;
 	*ret_failed = failed;
 }

@@ -72,7 +72,8 @@ static void print_self_test(FILE *to, const char *label, uint32_t bits)
 	static const char *const names[] = {
 		"memory-locked",     "secret-memory", "no-core-dump",	 "watchdog",
 		"power-armed",	     "init-on-free",  "keys-referenced", "queues-bounded",
-		"panic-ends-the-vm", "initramfs",
+		"panic-ends-the-vm", "initramfs",     "keyring",	 "crash-kernel",
+		"keys-gone",	     "plaintext",
 	};
 
 	fprintf(to, "  %-14s", label);
@@ -100,6 +101,7 @@ static void print_said(const struct receipt_proof *proof, FILE *to)
 		   first->keys_gone_ns);
 	print_span(to, "from keys gone to blocked I/O failed", last->keys_gone_ns,
 		   last->blocked_io_ns);
+	print_span(to, "from keys gone to plaintext gone", last->keys_gone_ns, last->plaintext_ns);
 	print_self_test(to, "self-test ok", last->self_test_passed);
 	print_self_test(to, "failed", last->self_test_failed);
 }

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +11,6 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/clock.h"
 
 int console_open(struct console *console)
 {
@@ -51,19 +49,7 @@ static void write_line(void *argument)
 
 bool console_wait(struct console *console)
 {
-	uint64_t end = clock_boottime_ns() + CONSOLE_WAIT_MS * NSEC_PER_MSEC;
-
-	while (worker_is_busy(&console->worker)) {
-		struct pollfd poll_fd = {.fd = console->done_fd, .events = POLLIN};
-		uint64_t now = clock_boottime_ns();
-		eventfd_t count;
-
-		if (now >= end)
-			return false;
-		if (poll(&poll_fd, 1, (int)((end - now) / NSEC_PER_MSEC) + 1) > 0)
-			(void)eventfd_read(console->done_fd, &count);
-	}
-	return true;
+	return worker_wait(&console->worker, CONSOLE_WAIT_MS);
 }
 
 void console_say(struct console *console, const char *format, ...)

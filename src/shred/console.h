@@ -25,6 +25,7 @@ int console_start(struct console *console);
 void console_say(struct console *console, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* Waits for the last line to be out, at most CONSOLE_WAIT_MS. */
-#define CONSOLE_WAIT_MS 100
+/* Waits for the last line to be out, at most CONSOLE_WAIT_MS. Twice that, and PLAINTEXT_FINISH_MS, is less
+ * than the other process takes for stuck. */
+#define CONSOLE_WAIT_MS 1000
 bool console_wait(struct console *console);

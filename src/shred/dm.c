@@ -115,3 +115,17 @@ int dm_destroy_key(int fd, struct dm_buffer *buffer, const char *name, uint64_t 
 		r = dm_swap_to_error(fd, buffer, name, length_sectors);
 	return r;
 }
+
+bool dm_holds_no_key(int fd, struct dm_buffer *buffer, const char *name)
+{
+	const uint32_t payload = sizeof(buffer->bytes) - sizeof(struct dm_ioctl);
+	struct dm_ioctl *head = request(buffer, name, DM_NOFLUSH_FLAG, payload);
+	const struct dm_target_spec *target = (const struct dm_target_spec *)(head + 1);
+	int r = submit(fd, DM_TABLE_STATUS, head);
+
+	if (r < 0)
+		return r == -ENXIO;
+	/* A table that waits to be made live may hold a key. */
+	return head->target_count == 1 && strcmp(target->target_type, "error") == 0 &&
+	       !(head->flags & (DM_INACTIVE_PRESENT_FLAG | DM_BUFFER_FULL_FLAG));
+}

@@ -5,6 +5,7 @@
  * abandoned calls them, with all signals blocked. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/limits.h"
@@ -32,3 +33,6 @@ int dm_swap_to_error(int fd, struct dm_buffer *buffer, const char *name, uint64_
 
 /* Destroys the key of NAME: suspend, then wipe; where either is refused, by the swap to error. */
 int dm_destroy_key(int fd, struct dm_buffer *buffer, const char *name, uint64_t length_sectors);
+
+/* Whether NAME is the error target and nothing else, or not there at all. Looks at no parameters. */
+bool dm_holds_no_key(int fd, struct dm_buffer *buffer, const char *name);

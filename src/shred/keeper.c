@@ -16,6 +16,7 @@ void keeper_init(struct keeper *keeper, uint64_t now_ns)
 	keeper->peer.pidfd = keeper->peer.channel = -1;
 	keeper->watchdog.fd = -1;
 	keeper->freezer.fd = -1;
+	plaintext_init(&keeper->plaintext);
 	keeper->proc_fd = keeper->sys_fd = -1;
 	keeper->listen_fd = keeper->announce_fd = -1;
 	for (unsigned i = 0; i < CONNECTIONS_MAX; i++)

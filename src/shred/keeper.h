@@ -41,6 +41,8 @@ struct keeper {
 	struct secret boot_key, identity;
 	struct console console;
 	struct freezer freezer;
+	struct plaintext plaintext;
+	struct look look;
 	struct power power;
 	struct watchdog watchdog;
 	uint8_t boot_id[BOOT_ID_SIZE];

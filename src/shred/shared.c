@@ -58,6 +58,7 @@ int shared_map_add(struct shared *shared, const char *name, const char *volume, 
 	memcpy(map->volume, volume, strnlen(volume, VOLUME_NAME_MAX));
 	map->segment = segment;
 	map->length_sectors = length_sectors;
+	atomic_store(&map->fails, 0);
 	atomic_store(&map->fate, SEGMENT_UNWIPED);
 	atomic_store(&map->wiped_us, 0);
 	*ret_slot = slot;

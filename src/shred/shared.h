@@ -14,8 +14,9 @@ enum process { PROCESS_NONE, PROCESS_PRIMARY, PROCESS_TWIN, PROCESS__MAX };
 
 /* A segment's dm-crypt map. */
 struct shared_map {
-	atomic_uint used; /* stored last when added, first when removed */
-	atomic_uint fate; /* enum segment_fate; SEGMENT_UNWIPED until a shred has found better */
+	atomic_uint used;  /* stored last when added, first when removed */
+	atomic_uint fails; /* it is on the error target: what waits on it fails */
+	atomic_uint fate;  /* enum segment_fate; SEGMENT_UNWIPED until a shred has found better */
 	atomic_uint wiped_us; /* after the start of the shred */
 	uint32_t segment;
 	uint64_t length_sectors;

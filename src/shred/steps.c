@@ -58,9 +58,11 @@ static void unblock(void *argument)
 	struct shared_map *map = segment->map;
 
 	destroy_key(segment);
-	if (atomic_load(&map->fate) == SEGMENT_WIPED)
-		(void)dm_swap_to_error(segment->dm_fd, &segment->buffer, map->name,
-				       map->length_sectors);
+	if (atomic_load(&map->fate) == SEGMENT_WIPED &&
+	    dm_swap_to_error(segment->dm_fd, &segment->buffer, map->name, map->length_sectors) == 0)
+		atomic_store(&map->fails, 1);
+	else if (atomic_load(&map->fate) == SEGMENT_ABSENT)
+		atomic_store(&map->fails, 1);
 }
 
 static void ask_all(struct steps *steps, void (*job)(void *argument))
@@ -155,6 +157,9 @@ static void send_report(struct steps *steps, enum receipt_kind kind)
 	report->start_ns = atomic_load(&steps->shared->start_ns);
 	report->keys_gone_ns = keys_gone_at(steps);
 	report->blocked_io_ns = steps->machine.blocked_io_ns;
+	report->plaintext_ns = steps->machine.plaintext_ns;
+	report->self_test_passed = atomic_load(&steps->look->passed);
+	report->self_test_failed = atomic_load(&steps->look->failed);
 	for (unsigned i = 0; i < SEGMENTS_MAX; i++)
 		if (atomic_load(&steps->shared->maps[i].used))
 			report_segment(report, &steps->shared->maps[i]);
@@ -174,12 +179,35 @@ static const char *verb_name(enum power_verb verb)
 	return names[verb];
 }
 
+static void clear_plaintext(struct steps *steps, uint64_t now_ns)
+{
+	if (steps->power->armed)
+		plaintext_begin(steps->plaintext, now_ns);
+}
+
+/* Says what step 3 has come to, and looks at what is left. */
+static void test_self(struct steps *steps)
+{
+	struct look *look = steps->look;
+	bool gone = steps->machine.plaintext_ns != 0;
+	char text[160];
+
+	atomic_fetch_or(gone ? &look->passed : &look->failed, SELF_TEST_PLAINTEXT);
+	look_begin(look);
+	if (!steps->power->armed)
+		return;
+	plaintext_print(steps->plaintext, text, sizeof(text));
+	console_say(steps->console, "plaintext: %s", text);
+}
+
 static void go_off(struct steps *steps, uint64_t now_ns)
 {
 	enum reason reason = (enum reason)atomic_load(&steps->shared->reason);
 	enum power_verb verb = (enum power_verb)atomic_load(&steps->shared->verb);
 
 	secret_wipe(steps->identity);
+	if (steps->power->armed)
+		plaintext_finish(steps->plaintext);
 	/* Both leave RAM to what comes next. */
 	if (verb != POWER_OFF && !all_wiped(steps)) {
 		console_say(steps->console, "a key could not be wiped: power off instead of %s",
@@ -215,6 +243,12 @@ static void act(struct steps *steps, enum shred_action action, uint64_t now_ns)
 		steps->unblock_ns = now_ns + FREEZE_BUDGET_NS;
 		send_report(steps, RECEIPT_KEYS);
 		break;
+	case SHRED_DO_PLAINTEXT:
+		clear_plaintext(steps, now_ns);
+		break;
+	case SHRED_DO_SELF_TEST:
+		test_self(steps);
+		break;
 	case SHRED_DO_REPORT:
 		send_report(steps, RECEIPT_CLOSING);
 		break;
@@ -224,13 +258,30 @@ static void act(struct steps *steps, enum shred_action action, uint64_t now_ns)
 	}
 }
 
+/* Whether the current step has done what it can. */
+static bool step_is_over(struct steps *steps, uint64_t now_ns)
+{
+	switch (steps->machine.step) {
+	case SHRED_KEYS:
+	case SHRED_BLOCKED_IO:
+		return all_done(steps);
+	case SHRED_PLAINTEXT:
+		return plaintext_run(steps->plaintext, now_ns);
+	case SHRED_SELF_TEST:
+		return !worker_is_busy(&steps->look->worker);
+	default:
+		return false;
+	}
+}
+
 static bool next_event(struct steps *steps, uint64_t now_ns, struct shred_event *ret_event)
 {
 	enum shred_step step = steps->machine.step;
 	struct shred_event event = {.type = SHRED_EVENT__MAX};
 
-	if ((step == SHRED_KEYS || step == SHRED_BLOCKED_IO) && all_done(steps)) {
+	if (step_is_over(steps, now_ns)) {
 		event.type = SHRED_EVENT_DONE;
+		event.complete = step == SHRED_PLAINTEXT && plaintext_is_gone(steps->plaintext);
 	} else if (step == SHRED_RECEIPT && (steps->receipt_sent || steps->agent_fd < 0)) {
 		event.type = SHRED_EVENT_RECEIPT;
 	} else if (now_ns >= shred_next(&steps->machine)) {
@@ -312,6 +363,9 @@ uint64_t steps_next(const struct steps *steps)
 		return LEASE_NEVER;
 	if (steps->unblock_ns != 0 && steps->unblock_ns < shred_next(&steps->machine))
 		return steps->unblock_ns;
+	if (steps->machine.step == SHRED_PLAINTEXT &&
+	    plaintext_next(steps->plaintext) < shred_next(&steps->machine))
+		return plaintext_next(steps->plaintext);
 	return shred_next(&steps->machine);
 }
 

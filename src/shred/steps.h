@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Carries out a shred: drives core/shred.h's machine with the threads of one process. From
- * steps_begin() on nothing is allocated, nothing opened, and nothing waited for that can block.
+ * steps_begin() on nothing is allocated, nothing on a disk opened, and nothing waited for that can
+ * block.
  *
  *	1 keys         every segment in its own thread, meanwhile the boot key, and nothing besides:
  *		       a suspend waits for kernel threads, which need a processor
  *	2 blocked I/O  PID 1 is frozen, then the maps to the error target
- *	  plaintext, self-test: not here yet; they go between 2 and 5
+ *	3 plaintext    processes, file systems, caches (plaintext.h); only where power is armed
+ *	4 self-test    looks at what is left (look.h)
  *	5 receipt      the agent signs and sends; then the identity seed
  *	6 power        console line, reboot(2), sysrq
  */
@@ -19,6 +21,8 @@
 #include "shred/console.h"
 #include "shred/dm.h"
 #include "shred/freezer.h"
+#include "shred/look.h"
+#include "shred/plaintext.h"
 #include "shred/power.h"
 #include "shred/secret.h"
 #include "shred/shared.h"
@@ -52,6 +56,8 @@ struct steps {
 	struct secret *boot_key, *identity;
 	struct console *console;
 	struct freezer *freezer;
+	struct plaintext *plaintext;
+	struct look *look;
 	struct power *power;
 	struct steps_segment segments[SEGMENTS_MAX];
 	struct keeper_report report;

@@ -3,11 +3,14 @@
 #include "shred/workers.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "shred/signals.h"
 
 static void *worker_main(void *argument)
@@ -104,4 +107,28 @@ bool worker_give(struct worker *worker, void (*job)(void *argument), void *argum
 bool worker_is_busy(struct worker *worker)
 {
 	return atomic_load(&worker->busy);
+}
+
+bool worker_wait(struct worker *worker, unsigned ms)
+{
+	uint64_t end = clock_boottime_ns() + ms * NSEC_PER_MSEC;
+
+	while (worker_is_busy(worker)) {
+		struct pollfd poll_fd = {.fd = worker->done_fd, .events = POLLIN};
+		uint64_t now = clock_boottime_ns();
+		eventfd_t count;
+
+		if (now >= end)
+			return false;
+		if (poll(&poll_fd, 1, (int)((end - now) / NSEC_PER_MSEC) + 1) > 0)
+			(void)eventfd_read(worker->done_fd, &count);
+	}
+	return true;
+}
+
+void worker_step_back(void)
+{
+	const struct sched_param none = {};
+
+	(void)sched_setscheduler(0, SCHED_OTHER, &none);
 }

@@ -37,3 +37,11 @@ bool worker_give(struct worker *worker, void (*job)(void *argument), void *argum
 
 /* All that the job stored before is seen after this has returned false. */
 bool worker_is_busy(struct worker *worker);
+
+/* Waits for that, MS at most; reads .done_fd meanwhile. False where it is still busy. */
+bool worker_wait(struct worker *worker, unsigned ms);
+
+/* In a thread's job that frees much memory: takes away its priority. The keeper's is a real-time
+ * one, and would leave a processor neither to the agent nor to the network, who have a receipt to
+ * bring out. */
+void worker_step_back(void);

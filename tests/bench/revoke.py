@@ -14,6 +14,9 @@ against 0.5 ms the second time, and a shred is the first of its boot too. The C 
 
 T2 to T3 begins with what no C loop does: the agent checks the verdict's signature and asks the keeper. revoke.T2-shred is that part,
 revoke.shred-T3 the rest, from the keeper's start.
+
+T2 to T4 is the whole of a shred, with step 3, the plaintext. No setting leaves that step out, so without it is the same run less the
+step: T2 to the end of step 2 by the closing receipt, and from what the keeper says of step 3 on the console to T4 by the host's clock.
 """
 
 import argparse
@@ -56,6 +59,7 @@ class Sample:
     t2_shred: float
     t2_t3: float
     t3_t4: float
+    unscrubbed: float
     tie_error: float
     tie_range: float
     in_flight: tuple[int, int, int]
@@ -113,12 +117,13 @@ def seconds(receipt: bytes, at: int) -> float:
     return int.from_bytes(receipt[at:at + 8], "big") / 1e9
 
 
-def receipt_times(world: World, admission: str) -> tuple[float, float, float]:
-    """T2, the shred's start and T3 in seconds of the guest's boottime, from the signed receipt."""
-    receipt = receipts_of(world, admission)[0]
-    verdict, shred, keys_gone = (seconds(receipt, at) for at in (VERDICT_AT, 88, 96))
+def receipt_times(world: World, admission: str) -> tuple[float, float, float, float]:
+    """T2, the shred's start, T3 and the end of step 2 in seconds of the guest's boottime, from the signed receipts."""
+    keys, closing = receipts_of(world, admission)
+    verdict, shred, keys_gone = (seconds(keys, at) for at in (VERDICT_AT, 88, 96))
+    blocked_io = seconds(closing, 104)
     assert keys_gone, "a segment was not wiped in its time"
-    return verdict, shred, keys_gone
+    return verdict, shred, keys_gone, blocked_io
 
 
 def measure(world: World, image: Path, work: Path, n: int, load: bool) -> Sample:
@@ -128,7 +133,7 @@ def measure(world: World, image: Path, work: Path, n: int, load: bool) -> Sample
         admission = wait_admitted(vm, 300)["admission"]
         vm.spread_processors()
         queues, requests, kib = map(int, vm.run(IN_FLIGHT).text.split())
-        sample = Sample(0, 0, 0, 0, 0, 0, (queues, requests, kib))
+        sample = Sample(0, 0, 0, 0, 0, 0, 0, (queues, requests, kib))
         if load:
             vm.run(f"systemctl start $(for i in $(seq 0 {n - 1}); do echo v$i.mount; done)")
             vm.channel.start(LOAD.format(last=n - 1))
@@ -139,8 +144,11 @@ def measure(world: World, image: Path, work: Path, n: int, load: bool) -> Sample
         world.customer("disable", "cmk")
         assert wait_shred(vm, 120) == ("revoked", 11)
         t4 = next(e.time for e in vm.qmp.events if e.name == "SHUTDOWN")
-    t2, shred, t3 = receipt_times(world, admission)
+    scrubbed = vm.console.time_of(vm.console.wait(r"emberlock: plaintext: ", 1))
+    t2, shred, t3, blocked_io = receipt_times(world, admission)
     sample.t1_t2, sample.t2_shred, sample.t2_t3, sample.t3_t4 = t2 + offset - t1, shred - t2, t3 - t2, t4 - (t3 + offset)
+    assert load or blocked_io, "a map did not fail in its time"
+    sample.unscrubbed = blocked_io - t2 + t4 - scrubbed
     world.customer("enable", "cmk")
     world.admin("key", "clear", "key")
     return sample
@@ -148,7 +156,7 @@ def measure(world: World, image: Path, work: Path, n: int, load: bool) -> Sample
 
 def report(label: str, samples: list[Sample], baselines: list[Baseline]) -> None:
     print(f"{label}: {len(samples)} runs")
-    for name in "t1_t2", "t2_shred", "t2_t3", "t3_t4", "tie_error", "tie_range":
+    for name in "t1_t2", "t2_shred", "t2_t3", "t3_t4", "unscrubbed", "tie_error", "tie_range":
         spread(name, [getattr(s, name) for s in samples], "s")
     for name in "shell", "ioctl", "ioctl_again":
         if baselines:
@@ -192,6 +200,8 @@ def main() -> None:
     figures("revoke.T2-T3.load.v8", [s.t2_t3 for s in everything["load.v8"]], "s", [bound],
             f"the computed bound: {queues} hardware queues of {requests} requests of {kib} KiB at {DISK_SPEED // 10**6} MB/s, {bound:.2f} s")
     figures("revoke.T3-T4", [s.t3_t4 for s in idle], "s")
+    figures("revoke.T2-T4.scrub", [s.t2_t3 + s.t3_t4 for s in idle], "s")
+    figures("revoke.T2-T4.no-scrub", [s.unscrubbed for s in idle], "s")
     figure("revoke.tie.error", max(s.tie_error for s in idle), "s")
     figure("revoke.tie.range", max(s.tie_range for s in idle), "s")
 

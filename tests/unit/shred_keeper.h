@@ -26,7 +26,8 @@ static unsigned n_keepers;
 static struct keeper *keeper;
 static int agent_fd, twin_fd; /* the test's ends */
 static int console_fd, freezer_fd;
-static int alive_fd; /* closed, the other process is dead */
+static char console_lines[1024]; /* what assert_console() has read */
+static int alive_fd;		 /* closed, the other process is dead */
 
 static inline void pair(int *ret_keepers, int *ret_tests)
 {
@@ -85,6 +86,15 @@ static inline void make_keeper(enum process self)
 	keeper->steps.identity = &keeper->identity;
 	keeper->steps.console = &keeper->console;
 	keeper->steps.freezer = &keeper->freezer;
+	/* Nothing is opened: no test ends a process or takes a mount away. */
+	assert_int_equal(plaintext_start(&keeper->plaintext, keeper->steps.done_fd), 0);
+	keeper->steps.plaintext = &keeper->plaintext;
+	keeper->look.proc_fd = keeper->look.sys_fd = -1;
+	keeper->look.dm_fd = DM_FD;
+	keeper->look.shared = keeper->shared;
+	keeper->look.boot_key = &keeper->boot_key;
+	assert_int_equal(look_start(&keeper->look, keeper->steps.done_fd), 0);
+	keeper->steps.look = &keeper->look;
 	keeper->steps.power = &keeper->power;
 }
 
@@ -132,28 +142,33 @@ static inline void say_hello(void)
 	keeper->steps.agent_fd = keeper->connections[0].fd;
 }
 
-/* Lets threads finish and the shred go on until it has reached STEP. */
-static inline void run_until(enum shred_step step)
+/* Lets threads finish and the shred go on until it has reached STEP; at NOW, which stands still, or
+ * by the clock where that is 0. */
+static inline void run_until_at(enum shred_step step, uint64_t now_ns)
 {
 	for (int i = 0; i < 1000 && keeper->steps.machine.step != step; i++) {
 		struct pollfd poll_fd = {.fd = keeper->steps.done_fd, .events = POLLIN};
 
 		(void)poll(&poll_fd, 1, 10);
-		steps_run(&keeper->steps, clock_boottime_ns());
+		steps_run(&keeper->steps, now_ns ? now_ns : clock_boottime_ns());
 	}
 	assert_int_equal(keeper->steps.machine.step, step);
 }
 
+static inline void run_until(enum shred_step step)
+{
+	run_until_at(step, 0);
+}
+
 static inline void assert_console(const char *text)
 {
-	char lines[1024] = "";
-
 	assert_true(console_wait(&keeper->console));
-	(void)!read(console_fd, lines, sizeof(lines) - 1);
+	memset(console_lines, 0, sizeof(console_lines));
+	(void)!read(console_fd, console_lines, sizeof(console_lines) - 1);
 	if (text)
-		assert_non_null(strstr(lines, text));
+		assert_non_null(strstr(console_lines, text));
 	else
-		assert_string_equal(lines, "");
+		assert_string_equal(console_lines, "");
 }
 
 static inline bool both_secrets_are(bool boot_key, bool identity)

@@ -21,6 +21,7 @@ static struct receipt example(void)
 		.blocked_io_ns = 0x3132333435363738,
 		.self_test_passed = 0x41424344,
 		.self_test_failed = 0x51525354,
+		.plaintext_ns = 0x6162636465666768,
 		.n_segments = 2,
 		.segments = {{"data", 0x0102, SEGMENT_WIPED, 0x03040506},
 			     {"swap", 0, SEGMENT_ABSENT, 0}},
@@ -37,7 +38,7 @@ static void lies_as_documented(void **state)
 	static const char numbers[] =
 		"\x01\x02\x03\x04\x05\x06\x07\x08\x11\x12\x13\x14\x15\x16\x17\x18"
 		"\x21\x22\x23\x24\x25\x26\x27\x28\x31\x32\x33\x34\x35\x36\x37\x38"
-		"\x41\x42\x43\x44\x51\x52\x53\x54";
+		"\x41\x42\x43\x44\x51\x52\x53\x54\x61\x62\x63\x64\x65\x66\x67\x68";
 	struct receipt receipt = example();
 	uint8_t bytes[RECEIPT_SIZE];
 
@@ -46,8 +47,7 @@ static void lies_as_documented(void **state)
 	assert_memory_equal(bytes + 8, receipt.admission, HASH_SIZE);
 	assert_memory_equal(bytes + 40, "\2\1\0\0\0\0\0\2", 8);
 	assert_memory_equal(bytes + 48, receipt.previous, HASH_SIZE);
-	assert_memory_equal(bytes + 80, numbers, 40);
-	assert_true(bytes_are_zero(bytes + 120, 8));
+	assert_memory_equal(bytes + 80, numbers, 48);
 	assert_memory_equal(bytes + 128, "data\0", 5);
 	assert_memory_equal(bytes + 160, "\1\2\1\0\3\4\5\6swap\0", 13);
 	assert_true(bytes_are_zero(bytes + 200, 3008 - 200));
@@ -67,6 +67,7 @@ static void round_trip(void **state)
 	assert_int_equal(back.start_ns, receipt.start_ns);
 	assert_int_equal(back.keys_gone_ns, receipt.keys_gone_ns);
 	assert_int_equal(back.blocked_io_ns, receipt.blocked_io_ns);
+	assert_int_equal(back.plaintext_ns, receipt.plaintext_ns);
 	assert_int_equal(back.n_segments, 2);
 	assert_string_equal(back.segments[0].volume, "data");
 	assert_int_equal(back.segments[0].segment, 0x0102);
@@ -87,7 +88,6 @@ static void form(void **state)
 	record_is_fixed_at(&kind, bytes, 0, 8);
 	record_is_fixed_at(&kind, bytes, 42, 2);
 	record_is_fixed_at(&kind, bytes, 44, 3);
-	record_is_fixed_at(&kind, bytes, 120, 8);
 	record_is_fixed_at(&kind, bytes, 163, 1);
 	record_is_fixed_at(&kind, bytes, 128 + 2 * 40, 3008 - 128 - 2 * 40);
 	record_takes_at(&kind, bytes, 40, RECEIPT_KEYS, RECEIPT_CLOSING);

@@ -17,9 +17,11 @@ static enum shred_action start(struct shred *shred, bool receipt_wanted)
 	return shred_machine_step(shred, &event, T0);
 }
 
-static enum shred_action feed(struct shred *shred, enum shred_event_type type, uint64_t after_ns)
+static enum shred_action feed(struct shred *shred, enum shred_event_type type, bool complete,
+			      uint64_t after_ns)
 {
-	const struct shred_event event = {.type = type, .reason = REASON_FAULT};
+	const struct shred_event event = {
+		.type = type, .reason = REASON_FAULT, .complete = complete};
 
 	return shred_machine_step(shred, &event, T0 + after_ns);
 }
@@ -30,17 +32,22 @@ static void all_goes_well(void **state)
 
 	assert_int_equal(start(&shred, true), SHRED_DO_KEYS);
 	assert_int_equal(shred_next(&shred), T0 + SHRED_KEYS_BUDGET_NS);
-	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, 5 * MS), SHRED_DO_BLOCKED_IO);
+	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, true, 5 * MS), SHRED_DO_BLOCKED_IO);
 	assert_int_equal(shred_next(&shred), T0 + 5 * MS + SHRED_IO_BUDGET_NS);
-	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, 6 * MS), SHRED_DO_REPORT);
-	assert_int_equal(shred_next(&shred), T0 + 6 * MS + SHRED_RECEIPT_BUDGET_NS);
+	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, false, 6 * MS), SHRED_DO_PLAINTEXT);
+	assert_int_equal(shred_next(&shred), T0 + 6 * MS + SHRED_PLAINTEXT_BUDGET_NS);
+	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, true, 206 * MS), SHRED_DO_SELF_TEST);
+	assert_int_equal(shred_next(&shred), T0 + 206 * MS + SHRED_SELF_TEST_BUDGET_NS);
+	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, false, 207 * MS), SHRED_DO_REPORT);
+	assert_int_equal(shred_next(&shred), T0 + 207 * MS + SHRED_RECEIPT_BUDGET_NS);
 	/* A thread that was given up and reports at last. */
-	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, 7 * MS), SHRED_DO_NOTHING);
-	assert_int_equal(feed(&shred, SHRED_EVENT_RECEIPT, 9 * MS), SHRED_DO_POWER);
+	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, true, 208 * MS), SHRED_DO_NOTHING);
+	assert_int_equal(feed(&shred, SHRED_EVENT_RECEIPT, false, 209 * MS), SHRED_DO_POWER);
 	assert_int_equal(shred_next(&shred), LEASE_NEVER);
 	assert_int_equal(shred.reason, REASON_REVOKED);
 	assert_int_equal(shred.start_ns, T0);
 	assert_int_equal(shred.blocked_io_ns, T0 + 6 * MS);
+	assert_int_equal(shred.plaintext_ns, T0 + 206 * MS);
 }
 
 static void nothing_is_done_in_its_time(void **state)
@@ -48,13 +55,18 @@ static void nothing_is_done_in_its_time(void **state)
 	struct shred shred;
 
 	start(&shred, true);
-	assert_int_equal(feed(&shred, SHRED_EVENT_TIME, 999 * MS), SHRED_DO_NOTHING);
-	assert_int_equal(feed(&shred, SHRED_EVENT_TIME, 1000 * MS), SHRED_DO_BLOCKED_IO);
-	assert_int_equal(feed(&shred, SHRED_EVENT_TIME, 1199 * MS), SHRED_DO_NOTHING);
-	assert_int_equal(feed(&shred, SHRED_EVENT_TIME, 1200 * MS), SHRED_DO_REPORT);
-	assert_int_equal(feed(&shred, SHRED_EVENT_TIME, 2199 * MS), SHRED_DO_NOTHING);
-	assert_int_equal(feed(&shred, SHRED_EVENT_TIME, 2200 * MS), SHRED_DO_POWER);
+	assert_int_equal(feed(&shred, SHRED_EVENT_TIME, false, 999 * MS), SHRED_DO_NOTHING);
+	assert_int_equal(feed(&shred, SHRED_EVENT_TIME, false, 1000 * MS), SHRED_DO_BLOCKED_IO);
+	assert_int_equal(feed(&shred, SHRED_EVENT_TIME, false, 1199 * MS), SHRED_DO_NOTHING);
+	assert_int_equal(feed(&shred, SHRED_EVENT_TIME, false, 1200 * MS), SHRED_DO_PLAINTEXT);
+	assert_int_equal(feed(&shred, SHRED_EVENT_TIME, false, 1799 * MS), SHRED_DO_NOTHING);
+	assert_int_equal(feed(&shred, SHRED_EVENT_TIME, false, 1800 * MS), SHRED_DO_SELF_TEST);
+	assert_int_equal(feed(&shred, SHRED_EVENT_TIME, false, 1899 * MS), SHRED_DO_NOTHING);
+	assert_int_equal(feed(&shred, SHRED_EVENT_TIME, false, 1900 * MS), SHRED_DO_REPORT);
+	assert_int_equal(feed(&shred, SHRED_EVENT_TIME, false, 2899 * MS), SHRED_DO_NOTHING);
+	assert_int_equal(feed(&shred, SHRED_EVENT_TIME, false, 2900 * MS), SHRED_DO_POWER);
 	assert_int_equal(shred.blocked_io_ns, 0);
+	assert_int_equal(shred.plaintext_ns, 0);
 }
 
 static void without_an_agent_no_receipt_is_wanted(void **state)
@@ -62,8 +74,22 @@ static void without_an_agent_no_receipt_is_wanted(void **state)
 	struct shred shred;
 
 	start(&shred, false);
-	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, 5 * MS), SHRED_DO_BLOCKED_IO);
-	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, 6 * MS), SHRED_DO_POWER);
+	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, false, 5 * MS), SHRED_DO_BLOCKED_IO);
+	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, true, 6 * MS), SHRED_DO_PLAINTEXT);
+}
+
+static void what_is_left_is_no_plaintext_gone(void **state)
+{
+	struct shred shred;
+
+	start(&shred, false);
+	feed(&shred, SHRED_EVENT_DONE, true, 5 * MS);
+	feed(&shred, SHRED_EVENT_DONE, true, 6 * MS);
+	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, false, 7 * MS), SHRED_DO_SELF_TEST);
+	assert_int_equal(shred.plaintext_ns, 0);
+	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, true, 8 * MS), SHRED_DO_POWER);
+	assert_int_equal(shred.blocked_io_ns, T0 + 6 * MS);
+	assert_int_equal(shred.plaintext_ns, 0);
 }
 
 static void an_agent_that_goes_is_not_waited_for(void **state)
@@ -71,9 +97,11 @@ static void an_agent_that_goes_is_not_waited_for(void **state)
 	struct shred shred;
 
 	start(&shred, true);
-	assert_int_equal(feed(&shred, SHRED_EVENT_RECEIPT, MS), SHRED_DO_NOTHING);
-	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, 2 * MS), SHRED_DO_BLOCKED_IO);
-	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, 3 * MS), SHRED_DO_POWER);
+	assert_int_equal(feed(&shred, SHRED_EVENT_RECEIPT, false, MS), SHRED_DO_NOTHING);
+	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, true, 2 * MS), SHRED_DO_BLOCKED_IO);
+	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, true, 3 * MS), SHRED_DO_PLAINTEXT);
+	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, true, 4 * MS), SHRED_DO_SELF_TEST);
+	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, true, 5 * MS), SHRED_DO_POWER);
 }
 
 static void three_seconds_end_it_all(void **state)
@@ -81,9 +109,9 @@ static void three_seconds_end_it_all(void **state)
 	struct shred shred;
 
 	start(&shred, true);
-	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, 3000 * MS), SHRED_DO_POWER);
+	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, true, 3000 * MS), SHRED_DO_POWER);
 	start(&shred, true);
-	feed(&shred, SHRED_EVENT_TIME, 2900 * MS);
+	feed(&shred, SHRED_EVENT_TIME, false, 2900 * MS);
 	assert_int_equal(shred.step, SHRED_BLOCKED_IO);
 	assert_int_equal(shred_next(&shred), T0 + SHRED_TOTAL_NS);
 }
@@ -93,9 +121,9 @@ static void idle_waits_for_its_start(void **state)
 	struct shred shred = {};
 
 	assert_int_equal(shred_next(&shred), LEASE_NEVER);
-	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, 0), SHRED_DO_NOTHING);
-	assert_int_equal(feed(&shred, SHRED_EVENT_RECEIPT, 0), SHRED_DO_NOTHING);
-	assert_int_equal(feed(&shred, SHRED_EVENT_TIME, 0), SHRED_DO_NOTHING);
+	assert_int_equal(feed(&shred, SHRED_EVENT_DONE, true, 0), SHRED_DO_NOTHING);
+	assert_int_equal(feed(&shred, SHRED_EVENT_RECEIPT, true, 0), SHRED_DO_NOTHING);
+	assert_int_equal(feed(&shred, SHRED_EVENT_TIME, true, 0), SHRED_DO_NOTHING);
 	assert_int_equal(shred.step, SHRED_IDLE);
 }
 
@@ -105,11 +133,11 @@ static void walk(const struct shred *from, uint64_t after_ns, unsigned depth)
 {
 	static const uint64_t delays[] = {0, 100 * MS, 1000 * MS};
 
-	for (unsigned i = 0; depth > 0 && i < 3 * SHRED_EVENT__MAX; i++) {
+	for (unsigned i = 0; depth > 0 && i < 3 * 2 * SHRED_EVENT__MAX; i++) {
 		struct shred shred = *from;
 		uint64_t now = after_ns + delays[i % 3];
-		enum shred_event_type type = i / 3;
-		enum shred_action action = feed(&shred, type, now);
+		enum shred_event_type type = i / 6;
+		enum shred_action action = feed(&shred, type, i / 3 % 2, now);
 
 		assert_true(shred.step >= from->step);
 		assert_int_equal(action != SHRED_DO_NOTHING, shred.step != from->step);
@@ -117,6 +145,9 @@ static void walk(const struct shred *from, uint64_t after_ns, unsigned depth)
 		assert_int_equal(shred.reason, REASON_REVOKED);
 		if (type == SHRED_EVENT_START)
 			assert_int_equal(action, SHRED_DO_NOTHING);
+		assert_true(
+			shred.plaintext_ns == from->plaintext_ns ||
+			(type == SHRED_EVENT_DONE && i / 3 % 2 && from->step == SHRED_PLAINTEXT));
 		if (shred.step != SHRED_POWER) {
 			assert_true(shred_next(&shred) <= T0 + SHRED_TOTAL_NS);
 			assert_true(type != SHRED_EVENT_TIME || shred_next(&shred) > T0 + now);
@@ -130,9 +161,9 @@ static void every_order_of_events(void **state)
 	struct shred shred;
 
 	start(&shred, true);
-	walk(&shred, 0, 4);
+	walk(&shred, 0, 5);
 	start(&shred, false);
-	walk(&shred, 0, 4);
+	walk(&shred, 0, 5);
 }
 
 int main(void)
@@ -141,6 +172,7 @@ int main(void)
 		cmocka_unit_test(all_goes_well),
 		cmocka_unit_test(nothing_is_done_in_its_time),
 		cmocka_unit_test(without_an_agent_no_receipt_is_wanted),
+		cmocka_unit_test(what_is_left_is_no_plaintext_gone),
 		cmocka_unit_test(an_agent_that_goes_is_not_waited_for),
 		cmocka_unit_test(three_seconds_end_it_all),
 		cmocka_unit_test(idle_waits_for_its_start),

@@ -138,9 +138,22 @@ static void check_finds_a_refusal(void **state)
 	dm_nameless = ENXIO;
 }
 
+static void looks_at_the_target_alone(void **state)
+{
+	assert_false(dm_holds_no_key(DM_FD, &buffer, NAME));
+	assert_head(0, DM_TABLE_STATUS, DM_NOFLUSH_FLAG, sizeof(buffer) - sizeof(struct dm_ioctl));
+	assert_int_equal(dm_swap_to_error(DM_FD, &buffer, NAME, 8), 0);
+	assert_true(dm_holds_no_key(DM_FD, &buffer, NAME));
+	assert_true(dm_holds_no_key(DM_FD, &buffer, "absent"));
+	assert_int_equal(dm_swap_to_error(DM_FD, &buffer, "inactive", 8), 0);
+	assert_false(dm_holds_no_key(DM_FD, &buffer, "inactive"));
+	assert_false(dm_holds_no_key(-1, &buffer, NAME));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(looks_at_the_target_alone, reset),
 		cmocka_unit_test_setup(suspend, reset),
 		cmocka_unit_test_setup(key_wipe, reset),
 		cmocka_unit_test_setup(swap_to_error, reset),

@@ -218,6 +218,7 @@ static void map_that_waits_for_a_dead_twin_is_refused(void **state)
 	assert_int_equal(shared_map_count(keeper->shared), 0);
 	run_until(SHRED_RECEIPT);
 	receive_report(RECEIPT_KEYS);
+	run_until(SHRED_RECEIPT);
 	receive_report(RECEIPT_CLOSING);
 
 	frame_init(&sent.header, FRAME_MAGIC_KEEPER, KEEPER_RECEIPT_SENT, sizeof(sent));
@@ -311,6 +312,7 @@ static void deadline_shreds(void **state)
 	assert_int_equal(watchdog_pets, 0);
 	run_until(SHRED_RECEIPT);
 	receive_report(RECEIPT_KEYS);
+	run_until_at(SHRED_RECEIPT, deadline_ns);
 	receive_report(RECEIPT_CLOSING);
 	assert_int_equal(set_deadline(deadline_ns + 1, EXPIRY_SHRED), -EBUSY);
 }

@@ -137,7 +137,8 @@ def keeper_is_adopted(vm: VM, name: str = "overlay") -> None:
             assert vm.run(f"cat /proc/{pid}/cgroup").text == "0::/system.slice/emberlock-keeper.service"
         started_before_journal(vm, pids[0])
     with check(f"{name}/the keeper has the capabilities of its unit and no more, and can freeze PID 1"):
-        kept = 1 << 21 | 1 << 22 | 1 << 23 | 1 << 19  # SYS_ADMIN, SYS_BOOT, SYS_NICE, SYS_PTRACE: capability.h
+        # SYS_ADMIN, SYS_BOOT, SYS_NICE, SYS_PTRACE, DAC_OVERRIDE, FOWNER: capability.h
+        kept = 1 << 21 | 1 << 22 | 1 << 23 | 1 << 19 | 1 << 1 | 1 << 3
         for pid in pids:
             lines = dict(line.split(":\t") for line in vm.run(f"cat /proc/{pid}/status").text.splitlines())
             assert int(lines["CapEff"], 16) == int(lines["CapBnd"], 16) == kept, lines
