@@ -132,7 +132,8 @@ int start_open(struct keeper *keeper)
 	r = shared_new(&keeper->shared);
 	if (r < 0)
 		return log_errno(r, "cannot map shared memory");
-	plaintext_open(&keeper->plaintext, keeper->proc_fd, keeper->sys_fd, keeper->shared);
+	plaintext_open(&keeper->plaintext, keeper->proc_fd, keeper->sys_fd, keeper->steps.dm_fd,
+		       keeper->shared);
 	r = make_secrets(keeper);
 	if (r < 0)
 		return r;

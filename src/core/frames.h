@@ -119,7 +119,7 @@ struct keeper_report {
 	struct frame_header header;
 	uint32_t kind, reason;
 	uint64_t start_ns, keys_gone_ns, blocked_io_ns, plaintext_ns;
-	uint32_t self_test_passed, self_test_failed; /* what step 4 has looked at */
+	uint32_t self_test_passed, self_test_failed; /* what step 3 has looked at */
 	uint32_t n_segments, zero;
 	struct receipt_segment segments[SEGMENTS_MAX]; /* in the order of their wiping */
 };

@@ -160,7 +160,7 @@ enum self_test_bit {
 	SELF_TEST_KEYRING = 1 << 10,	  /* no keyring holds a key of ours */
 	SELF_TEST_CRASH_KERNEL = 1 << 11, /* no other kernel is loaded that memory would go to */
 	SELF_TEST_KEYS_GONE = 1 << 12,	  /* in a shred: the boot key is zero, no map has one */
-	SELF_TEST_PLAINTEXT = 1 << 13,	  /* in a shred: every part of step 3 is done */
+	SELF_TEST_PLAINTEXT = 1 << 13,	  /* in a shred: every part of step 4 is done */
 };
 
 #define BOOT_REPORT_SIZE 1296
@@ -229,7 +229,7 @@ struct receipt {
 	uint64_t keys_gone_ns; /* T3: every segment, boot key and copy; 0 while a segment is unwiped
 				*/
 	uint64_t blocked_io_ns; /* step 2 done; 0 in the first receipt */
-	uint64_t plaintext_ns;	/* step 3 done; 0 in the first receipt, and where some is left */
+	uint64_t plaintext_ns;	/* step 4 done; 0 in the first receipt, and where some is left */
 	uint32_t self_test_passed, self_test_failed;
 	uint32_t n_segments;
 	struct receipt_segment segments[SEGMENTS_MAX];

@@ -7,7 +7,6 @@
 static const uint64_t budgets[SHRED_STEP__MAX] = {
 	[SHRED_KEYS] = SHRED_KEYS_BUDGET_NS,
 	[SHRED_BLOCKED_IO] = SHRED_IO_BUDGET_NS,
-	[SHRED_PLAINTEXT] = SHRED_PLAINTEXT_BUDGET_NS,
 	[SHRED_SELF_TEST] = SHRED_SELF_TEST_BUDGET_NS,
 	[SHRED_RECEIPT] = SHRED_RECEIPT_BUDGET_NS,
 };
@@ -19,7 +18,9 @@ static bool is_running(const struct shred *shred)
 
 uint64_t shred_next(const struct shred *shred)
 {
-	uint64_t step_end = shred->step_ns + budgets[shred->step];
+	uint64_t step_end = shred->step == SHRED_PLAINTEXT
+				    ? shred->start_ns + SHRED_PLAINTEXT_END_NS
+				    : shred->step_ns + budgets[shred->step];
 	uint64_t end = shred->start_ns + SHRED_TOTAL_NS;
 
 	if (!is_running(shred))
@@ -31,7 +32,7 @@ static enum shred_action enter(struct shred *shred, enum shred_step step, uint64
 {
 	static const enum shred_action actions[SHRED_STEP__MAX] = {
 		[SHRED_KEYS] = SHRED_DO_KEYS,		[SHRED_BLOCKED_IO] = SHRED_DO_BLOCKED_IO,
-		[SHRED_PLAINTEXT] = SHRED_DO_PLAINTEXT, [SHRED_SELF_TEST] = SHRED_DO_SELF_TEST,
+		[SHRED_SELF_TEST] = SHRED_DO_SELF_TEST, [SHRED_PLAINTEXT] = SHRED_DO_PLAINTEXT,
 		[SHRED_RECEIPT] = SHRED_DO_REPORT,	[SHRED_POWER] = SHRED_DO_POWER,
 	};
 
@@ -45,6 +46,8 @@ static enum shred_action advance(struct shred *shred, uint64_t now_ns)
 {
 	enum shred_step next = shred->step + 1;
 
+	if (next == SHRED_PLAINTEXT && now_ns >= shred->start_ns + SHRED_PLAINTEXT_END_NS)
+		next = SHRED_RECEIPT;
 	if (next == SHRED_RECEIPT && !shred->receipt_wanted)
 		next = SHRED_POWER;
 	if (now_ns >= shred->start_ns + SHRED_TOTAL_NS)

@@ -2,9 +2,14 @@
 /* The order and the budgets of a shred, as a machine that the keeper drives: which step may run
  * now, which is given up. Pure.
  *
- *   1 keys 1 s · 2 blocked I/O 200 ms · 3 plaintext 600 ms · 4 self-test 100 ms
+ *   1 keys 1 s · 2 blocked I/O 200 ms · 3 self-test 500 ms
+ *   4 plaintext until 2 s after the start
  *   5 receipt: the first beside 2 to 4, the closing one 1 s after them
- *   all 3 s, then 6 power · the twin at 5 s */
+ *   all 3 s, then 6 power · the twin at 5 s
+ *
+ * What is proven comes before what keeps processors busy: on an emulated machine, whose host lets a
+ * busy processor stand still for some tenths of a second, that made all the rest late. For the same
+ * reason the self-test has many times what it takes. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,8 +20,8 @@
 
 #define SHRED_KEYS_BUDGET_NS	  1000000000ull
 #define SHRED_IO_BUDGET_NS	  200000000ull
-#define SHRED_PLAINTEXT_BUDGET_NS 600000000ull
-#define SHRED_SELF_TEST_BUDGET_NS 100000000ull
+#define SHRED_SELF_TEST_BUDGET_NS 500000000ull
+#define SHRED_PLAINTEXT_END_NS	  2000000000ull /* from the start: the rest is the receipt's */
 #define SHRED_RECEIPT_BUDGET_NS	  1000000000ull
 #define SHRED_TOTAL_NS		  3000000000ull
 #define SHRED_TWIN_NS		  5000000000ull
@@ -25,8 +30,8 @@ enum shred_step {
 	SHRED_IDLE,
 	SHRED_KEYS,
 	SHRED_BLOCKED_IO,
-	SHRED_PLAINTEXT,
 	SHRED_SELF_TEST,
+	SHRED_PLAINTEXT,
 	SHRED_RECEIPT,
 	SHRED_POWER,
 	SHRED_STEP__MAX
@@ -52,19 +57,20 @@ struct shred_event {
 	enum shred_event_type type;
 	enum reason reason;
 	bool receipt_wanted;
-	bool complete; /* nothing is left of what the step was to do; of step 3 alone */
+	bool complete; /* nothing is left of what the step was to do; of step 4 alone */
 };
 
 /* What to start; at most one at a time. Steps never go back; a second START is ignored, and so is
  * whatever comes too late for its step. A step that ends when SHRED_TOTAL_NS is over is followed by
- * SHRED_DO_POWER, whatever is left to do. SHRED_DO_BLOCKED_IO also means that step 1 is over: the
- * report of the keys (RECEIPT_KEYS) goes out then. SHRED_DO_REPORT: the closing one. */
+ * SHRED_DO_POWER, whatever is left to do; step 4 is left out once its time is over.
+ * SHRED_DO_BLOCKED_IO also means that step 1 is over: the report of the keys (RECEIPT_KEYS) goes out
+ * then. SHRED_DO_REPORT: the closing one. */
 enum shred_action {
 	SHRED_DO_NOTHING,
 	SHRED_DO_KEYS,
 	SHRED_DO_BLOCKED_IO,
-	SHRED_DO_PLAINTEXT,
 	SHRED_DO_SELF_TEST,
+	SHRED_DO_PLAINTEXT,
 	SHRED_DO_REPORT,
 	SHRED_DO_POWER
 };

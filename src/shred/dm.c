@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/sysmacros.h>
 
 /* Neither wait for dirty pages nor freeze file systems: both can take for ever. */
 #define DM_AT_ONCE (DM_NOFLUSH_FLAG | DM_SKIP_LOCKFS_FLAG)
@@ -114,6 +115,18 @@ int dm_destroy_key(int fd, struct dm_buffer *buffer, const char *name, uint64_t 
 	if (r < 0)
 		r = dm_swap_to_error(fd, buffer, name, length_sectors);
 	return r;
+}
+
+bool dm_is_open(int fd, struct dm_buffer *buffer, dev_t device)
+{
+	struct dm_ioctl *head = request(buffer, "", 0, 0);
+	int r;
+
+	/* As the kernel's huge_encode_dev() does (linux/kdev_t.h). */
+	head->dev = (minor(device) & 0xff) | major(device) << 8 |
+		    (uint64_t)(minor(device) & ~0xffu) << 12;
+	r = submit(fd, DM_DEV_STATUS, head);
+	return r < 0 ? r != -ENXIO : head->open_count > 0;
 }
 
 bool dm_holds_no_key(int fd, struct dm_buffer *buffer, const char *name)

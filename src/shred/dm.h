@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "core/limits.h"
 
@@ -33,6 +34,10 @@ int dm_swap_to_error(int fd, struct dm_buffer *buffer, const char *name, uint64_
 
 /* Destroys the key of NAME: suspend, then wipe; where either is refused, by the swap to error. */
 int dm_destroy_key(int fd, struct dm_buffer *buffer, const char *name, uint64_t length_sectors);
+
+/* Whether somebody has map DEVICE open: a file system on it, mounted anywhere, does. True where that
+ * cannot be told. */
+bool dm_is_open(int fd, struct dm_buffer *buffer, dev_t device);
 
 /* Whether NAME is the error target and nothing else, or not there at all. Looks at no parameters. */
 bool dm_holds_no_key(int fd, struct dm_buffer *buffer, const char *name);

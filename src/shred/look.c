@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Step 4 of a shred: looks at what is left. */
+/* Step 3 of a shred: looks at what is left. */
 #include "shred/look.h"
 
 #include <errno.h>

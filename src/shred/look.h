@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Step 4 of a shred: looks at what is left, and trusts no return code of the steps before. */
+/* Step 3 of a shred: looks at what is left, and trusts no return code of the steps before. */
 #pragma once
 
 #include <stdatomic.h>

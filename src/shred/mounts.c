@@ -183,6 +183,7 @@ static bool clear(struct mounts *mounts, const struct mount_entry *entry)
 	case MOUNT_VOLUME:
 		return note_volume(mounts, entry);
 	case MOUNT_OVERLAY:
+		mounts->overlay = true;
 		return fail_dirty(entry);
 	}
 	return true;
@@ -235,6 +236,7 @@ bool mounts_clear(struct mounts *mounts)
 	char *line;
 
 	mounts->n_volumes = 0;
+	mounts->overlay = false;
 	atomic_store(&mounts->next, 0);
 	atomic_store(&mounts->left, false);
 	if (!enter_root(mounts))
@@ -256,6 +258,15 @@ bool mounts_are_busy(struct mounts *mounts)
 	for (unsigned i = 0; i < MOUNTS_THREADS; i++)
 		busy |= worker_is_busy(&mounts->threads[i].worker);
 	return busy;
+}
+
+bool mounts_hold(const struct mounts *mounts)
+{
+	bool hold = mounts->overlay;
+
+	for (unsigned i = 0; i < mounts->n_volumes; i++)
+		hold |= mounts->is_held(mounts->argument, mounts->volumes[i].device);
+	return hold;
 }
 
 int mounts_start(struct mounts *mounts, int done_fd)

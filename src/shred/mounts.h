@@ -3,7 +3,7 @@
  *
  *	on a volume of ours         its dirty pages fail (syncfs(2)), then it is detached: nobody has
  *	                            anything open there any more, and all its pages go with it
- *	overlay above a volume      the same, but the root stays
+ *	overlay above a volume      its dirty pages fail; the root stays, and so do pages of it
  *	tmpfs and its like          emptied; detached where that is not allowed
  *	anything else               left alone: what it has written is not ours to lose
  *
@@ -37,6 +37,8 @@ struct mounts {
 	int proc_fd, sys_fd;
 	/* Whether I/O on what VOLUME lies on fails at once. */
 	bool (*fails)(void *argument, const char *volume);
+	/* Whether what lies on volume DEVICE is mounted still, be it out of our sight. */
+	bool (*is_held)(void *argument, dev_t device);
 	void *argument;
 	struct empty empty;
 	char text[MOUNTS_TEXT_SIZE];
@@ -48,6 +50,7 @@ struct mounts {
 	} threads[MOUNTS_THREADS];
 	struct mount_entry volumes[MOUNTS_VOLUMES_MAX];
 	unsigned n_volumes;
+	bool overlay;	  /* there is one above a volume */
 	atomic_uint next; /* of .volumes, to be taken by a thread */
 	atomic_bool left; /* one could not be detached */
 };
@@ -64,3 +67,6 @@ bool mount_entry_parse(struct mounts *mounts, char *line, struct mount_entry *re
 bool mounts_clear(struct mounts *mounts);
 /* Whether a thread is still at a volume. */
 bool mounts_are_busy(struct mounts *mounts);
+/* Once none is: whether a file system on a volume is there still, which has not given back its pages:
+ * that of an overlay, or one whose mount has a copy in a namespace of a process that lives. */
+bool mounts_hold(const struct mounts *mounts);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Step 3 of a shred: the parts, each in a thread of its own, one after the other. */
+/* Step 4 of a shred: the parts, each in a thread of its own, one after the other. */
 #include "shred/plaintext.h"
 
 #include <fcntl.h>
@@ -10,22 +10,24 @@
 #include "base/clock.h"
 #include "core/lease.h"
 #include "core/shred.h"
+#include "shred/drain.h"
 #include "shred/sysv.h"
 
-/* When the next part begins at the latest, and the last one is given up; from the start of the step.
- */
-static const uint64_t ends[PLAINTEXT_PART__MAX] = {
-	[PLAINTEXT_PROCESSES] = 250000000ull,
-	[PLAINTEXT_FILES] = 400000000ull,
-	[PLAINTEXT_CACHES] = SHRED_PLAINTEXT_BUDGET_NS,
-};
+/* When the part after PART begins at the latest, or all is given up: a quarter of the time, three
+ * quarters, the whole. */
+static uint64_t part_end(const struct plaintext *plaintext, enum plaintext_part part)
+{
+	static const unsigned quarters[PLAINTEXT_PART__MAX] = {1, 3, 4};
+
+	return plaintext->begin_ns + (plaintext->end_ns - plaintext->begin_ns) / 4 * quarters[part];
+}
 
 static bool kill_processes(struct plaintext_work *work)
 {
 	struct groups *groups = &work->plaintext->groups;
 	bool killed = groups_kill(groups);
 
-	return groups_wait(groups, work->plaintext->begin_ns + SHRED_PLAINTEXT_BUDGET_NS) && killed;
+	return groups_wait(groups, work->plaintext->end_ns) && killed;
 }
 
 static bool clear_files(struct plaintext_work *work)
@@ -41,9 +43,13 @@ static bool clear_files(struct plaintext_work *work)
 
 static bool drop_caches(struct plaintext_work *work)
 {
+	struct mounts *mounts = &work->plaintext->mounts;
 	int fd = work->plaintext->caches_fd;
+	bool drained = drain_processors();
 
 	worker_step_back();
+	if (work->plaintext->files_over && !mounts_hold(mounts))
+		return drained;
 	/* Pages first: the slabs, of inodes and names, take longer. */
 	return write(fd, "1", 1) == 1 && write(fd, "2", 1) == 1;
 }
@@ -66,10 +72,10 @@ static void part_do(void *argument)
 /* What a volume lies on fails at once where none of its maps reaches a disk any more. */
 static bool volume_fails(void *argument, const char *volume)
 {
-	struct shared *shared = argument;
+	struct plaintext *plaintext = argument;
 
 	for (unsigned i = 0; i < SEGMENTS_MAX; i++) {
-		struct shared_map *map = &shared->maps[i];
+		struct shared_map *map = &plaintext->shared->maps[i];
 
 		if (atomic_load(&map->used) && strcmp(map->volume, volume) == 0 &&
 		    !atomic_load(&map->fails))
@@ -78,20 +84,31 @@ static bool volume_fails(void *argument, const char *volume)
 	return true;
 }
 
+static bool volume_is_held(void *argument, dev_t device)
+{
+	struct plaintext *plaintext = argument;
+
+	return dm_is_open(plaintext->dm_fd, &plaintext->buffer, device);
+}
+
 void plaintext_init(struct plaintext *plaintext)
 {
-	plaintext->caches_fd = -1;
+	plaintext->caches_fd = plaintext->dm_fd = -1;
 	plaintext->groups.proc_fd = plaintext->groups.sys_fd = -1;
 	plaintext->mounts.proc_fd = plaintext->mounts.sys_fd = -1;
 }
 
-void plaintext_open(struct plaintext *plaintext, int proc_fd, int sys_fd, struct shared *shared)
+void plaintext_open(struct plaintext *plaintext, int proc_fd, int sys_fd, int dm_fd,
+		    struct shared *shared)
 {
 	plaintext->caches_fd = openat(proc_fd, "sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
 	plaintext->groups.proc_fd = plaintext->mounts.proc_fd = proc_fd;
 	plaintext->groups.sys_fd = plaintext->mounts.sys_fd = sys_fd;
+	plaintext->dm_fd = dm_fd;
+	plaintext->shared = shared;
 	plaintext->mounts.fails = volume_fails;
-	plaintext->mounts.argument = shared;
+	plaintext->mounts.is_held = volume_is_held;
+	plaintext->mounts.argument = plaintext;
 }
 
 int plaintext_start(struct plaintext *plaintext, int done_fd)
@@ -114,12 +131,15 @@ static void part_begin(struct plaintext *plaintext, enum plaintext_part part, ui
 	work->done_ns = 0;
 	atomic_store(&work->ok, false);
 	work->begun = true;
+	plaintext->files_over = plaintext->work[PLAINTEXT_FILES].done_ns != 0;
 	(void)worker_give(&work->worker, part_do, work);
 }
 
-void plaintext_begin(struct plaintext *plaintext, uint64_t now_ns)
+void plaintext_begin(struct plaintext *plaintext, uint64_t now_ns, uint64_t end_ns)
 {
 	plaintext->begin_ns = now_ns;
+	plaintext->end_ns = end_ns;
+	worker_keep_apart(&plaintext->work[PLAINTEXT_PROCESSES].worker);
 	for (unsigned i = 0; i < PLAINTEXT_PART__MAX; i++)
 		plaintext->work[i].begun = false;
 	part_begin(plaintext, PLAINTEXT_PROCESSES, now_ns);
@@ -139,7 +159,7 @@ bool plaintext_run(struct plaintext *plaintext, uint64_t now_ns)
 
 	for (unsigned i = 0; plaintext->begin_ns && i < PLAINTEXT_PART__MAX; i++) {
 		struct plaintext_work *work = &plaintext->work[i];
-		bool late = now_ns >= plaintext->begin_ns + ends[i];
+		bool late = now_ns >= part_end(plaintext, i);
 
 		if (work->done_ns == 0 && part_is_over(plaintext, i))
 			work->done_ns = now_ns;
@@ -163,7 +183,7 @@ uint64_t plaintext_next(const struct plaintext *plaintext)
 		return LEASE_NEVER;
 	while (i + 1 < PLAINTEXT_PART__MAX && plaintext->work[i + 1].begun)
 		i++;
-	return plaintext->begin_ns + ends[i];
+	return part_end(plaintext, i);
 }
 
 static bool is_done(struct plaintext_work *work)
@@ -192,8 +212,7 @@ void plaintext_print(struct plaintext *plaintext, char *text, size_t size)
 	text[0] = '\0';
 	for (unsigned i = 0; i < PLAINTEXT_PART__MAX && n < size; i++) {
 		struct plaintext_work *work = &plaintext->work[i];
-		uint64_t end_ns = work->done_ns ? work->done_ns
-						: plaintext->begin_ns + SHRED_PLAINTEXT_BUDGET_NS;
+		uint64_t end_ns = work->done_ns ? work->done_ns : plaintext->end_ns;
 
 		n += (size_t)snprintf(text + n, size - n, "%s%s%s %ju ms", i ? ", " : "", names[i],
 				      is_done(work) ? "" : " left after",

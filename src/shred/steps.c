@@ -179,33 +179,68 @@ static const char *verb_name(enum power_verb verb)
 	return names[verb];
 }
 
-static void clear_plaintext(struct steps *steps, uint64_t now_ns)
+static void say_reason(struct steps *steps)
 {
-	if (steps->power->armed)
-		plaintext_begin(steps->plaintext, now_ns);
+	enum reason reason = (enum reason)atomic_load(&steps->shared->reason);
+
+	if (steps->said_reason)
+		return;
+	steps->said_reason = true;
+	console_say(steps->console, "off: %s (code %d)", reason_name(reason), reason_code(reason));
 }
 
-/* Says what step 3 has come to, and looks at what is left. */
-static void test_self(struct steps *steps)
+static void say_plaintext(struct steps *steps)
 {
-	struct look *look = steps->look;
-	bool gone = steps->machine.plaintext_ns != 0;
 	char text[160];
 
-	atomic_fetch_or(gone ? &look->passed : &look->failed, SELF_TEST_PLAINTEXT);
-	look_begin(look);
-	if (!steps->power->armed)
+	if (steps->said_plaintext || steps->plaintext->begin_ns == 0)
 		return;
+	steps->said_plaintext = true;
 	plaintext_print(steps->plaintext, text, sizeof(text));
 	console_say(steps->console, "plaintext: %s", text);
 }
 
+/* Now, where that needs no waiting; else when nothing else is left to do. */
+static void say(struct steps *steps, void (*line)(struct steps *steps))
+{
+	if (!worker_is_busy(&steps->console->worker))
+		line(steps);
+}
+
+/* The threads that what follows depends on, however busy the machine is kept. */
+static void keep_apart(struct steps *steps)
+{
+	worker_keep_apart(NULL);
+	worker_keep_apart(&steps->console->worker);
+	worker_keep_apart(&steps->power->worker);
+}
+
+static void clear_plaintext(struct steps *steps, uint64_t now_ns)
+{
+	say(steps, say_reason);
+	if (!steps->power->armed)
+		return;
+	keep_apart(steps);
+	plaintext_begin(steps->plaintext, now_ns, shred_next(&steps->machine));
+}
+
+static void report_all(struct steps *steps)
+{
+	struct look *look = steps->look;
+	bool gone = steps->machine.plaintext_ns != 0;
+
+	atomic_fetch_or(gone ? &look->passed : &look->failed, SELF_TEST_PLAINTEXT);
+	send_report(steps, RECEIPT_CLOSING);
+	say(steps, say_plaintext);
+}
+
 static void go_off(struct steps *steps, uint64_t now_ns)
 {
-	enum reason reason = (enum reason)atomic_load(&steps->shared->reason);
 	enum power_verb verb = (enum power_verb)atomic_load(&steps->shared->verb);
+	uint64_t begin_ns = clock_boottime_ns();
 
 	secret_wipe(steps->identity);
+	say_reason(steps);
 	if (steps->power->armed)
 		plaintext_finish(steps->plaintext);
 	/* Both leave RAM to what comes next. */
@@ -214,10 +249,11 @@ static void go_off(struct steps *steps, uint64_t now_ns)
 			    verb_name(verb));
 		verb = POWER_OFF;
 	}
-	console_say(steps->console, "off: %s (code %d)", reason_name(reason), reason_code(reason));
+	say_plaintext(steps);
 	console_wait(steps->console);
 	if (power_go(steps->power, verb)) {
-		steps->reset_ns = now_ns + POWER_BUDGET_NS;
+		/* What has been waited for above is none of reboot(2)'s time. */
+		steps->reset_ns = now_ns + (clock_boottime_ns() - begin_ns) + POWER_BUDGET_NS;
 		return;
 	}
 	console_say(steps->console,
@@ -243,14 +279,14 @@ static void act(struct steps *steps, enum shred_action action, uint64_t now_ns)
 		steps->unblock_ns = now_ns + FREEZE_BUDGET_NS;
 		send_report(steps, RECEIPT_KEYS);
 		break;
+	case SHRED_DO_SELF_TEST:
+		look_begin(steps->look);
+		break;
 	case SHRED_DO_PLAINTEXT:
 		clear_plaintext(steps, now_ns);
 		break;
-	case SHRED_DO_SELF_TEST:
-		test_self(steps);
-		break;
 	case SHRED_DO_REPORT:
-		send_report(steps, RECEIPT_CLOSING);
+		report_all(steps);
 		break;
 	case SHRED_DO_POWER:
 		go_off(steps, now_ns);
@@ -265,10 +301,10 @@ static bool step_is_over(struct steps *steps, uint64_t now_ns)
 	case SHRED_KEYS:
 	case SHRED_BLOCKED_IO:
 		return all_done(steps);
-	case SHRED_PLAINTEXT:
-		return plaintext_run(steps->plaintext, now_ns);
 	case SHRED_SELF_TEST:
 		return !worker_is_busy(&steps->look->worker);
+	case SHRED_PLAINTEXT:
+		return plaintext_run(steps->plaintext, now_ns);
 	default:
 		return false;
 	}

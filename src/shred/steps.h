@@ -6,10 +6,10 @@
  *	1 keys         every segment in its own thread, meanwhile the boot key, and nothing besides:
  *		       a suspend waits for kernel threads, which need a processor
  *	2 blocked I/O  PID 1 is frozen, then the maps to the error target
- *	3 plaintext    processes, file systems, caches (plaintext.h); only where power is armed
- *	4 self-test    looks at what is left (look.h)
+ *	3 self-test    looks at what is left (look.h); then the console says why all this happens
+ *	4 plaintext    processes, file systems, caches (plaintext.h); only where power is armed
  *	5 receipt      the agent signs and sends; then the identity seed
- *	6 power        console line, reboot(2), sysrq
+ *	6 power        reboot(2), sysrq
  */
 #pragma once
 
@@ -50,6 +50,7 @@ struct steps {
 	int done_fd;  /* eventfd: a thread has finished something */
 	int agent_fd; /* connection that gets the reports; -1: there is none */
 	bool receipt_sent;
+	bool said_reason, said_plaintext;
 	uint64_t boot_key_gone_ns;
 	uint64_t unblock_ns; /* when step 2 no longer waits for PID 1; 0: it does not wait */
 	uint64_t reset_ns;   /* when sysrq is due; 0: it is not */

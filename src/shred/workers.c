@@ -18,6 +18,7 @@ static void *worker_main(void *argument)
 	struct worker *worker = argument;
 
 	signals_block(NULL);
+	atomic_store(&worker->thread, gettid());
 	for (;;) {
 		while (sem_wait(&worker->go) < 0)
 			;
@@ -126,9 +127,34 @@ bool worker_wait(struct worker *worker, unsigned ms)
 	return true;
 }
 
+/* Of the processors that THREAD (0: the caller) may use, the first alone, or the others. */
+static void divide(pid_t thread, bool first)
+{
+	cpu_set_t set, others;
+	int n = 0;
+
+	if (sched_getaffinity(thread, sizeof(set), &set) < 0 || CPU_COUNT(&set) < 2)
+		return;
+	while (!CPU_ISSET(n, &set))
+		n++;
+	others = set;
+	CPU_CLR(n, &others);
+	CPU_XOR(&set, &set, &others);
+	(void)sched_setaffinity(thread, sizeof(set), first ? &set : &others);
+}
+
 void worker_step_back(void)
 {
 	const struct sched_param none = {};
 
-	(void)sched_setscheduler(0, SCHED_OTHER, &none);
+	(void)sched_setscheduler(0, SCHED_IDLE, &none);
+	divide(0, false);
+}
+
+void worker_keep_apart(struct worker *worker)
+{
+	pid_t thread = worker ? atomic_load(&worker->thread) : gettid();
+
+	if (thread > 0)
+		divide(thread, true);
 }

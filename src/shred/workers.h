@@ -26,6 +26,7 @@ struct worker {
 	void (*job)(void *argument);
 	void *argument;
 	int done_fd;
+	atomic_int thread; /* its id; 0 until it runs */
 };
 
 /* Starts the thread, all signals blocked; again on one that runs: nothing. DONE_FD (an eventfd, the
@@ -41,7 +42,14 @@ bool worker_is_busy(struct worker *worker);
 /* Waits for that, MS at most; reads .done_fd meanwhile. False where it is still busy. */
 bool worker_wait(struct worker *worker, unsigned ms);
 
-/* In a thread's job that frees much memory: takes away its priority. The keeper's is a real-time
- * one, and would leave a processor neither to the agent nor to the network, who have a receipt to
- * bring out. */
+/* A job that frees much memory keeps the processor busy that it runs on. The keeper's own threads
+ * would wait there for what of it cannot be interrupted; and where processors are emulated, their
+ * host lets a busy one stand still for some tenths of a second and an idle one go on at once. So the
+ * first processor is left to those who have evidence to bring out and power to switch. On a machine
+ * of one processor both come to priorities alone. */
+
+/* In such a job: idle priority, and every processor but the first. The keeper's real-time one would
+ * leave a processor neither to the agent nor to the network. */
 void worker_step_back(void);
+/* Keeps the thread of WORKER, or the calling one (NULL), to the first processor. */
+void worker_keep_apart(struct worker *worker);

@@ -15,8 +15,8 @@ against 0.5 ms the second time, and a shred is the first of its boot too. The C 
 T2 to T3 begins with what no C loop does: the agent checks the verdict's signature and asks the keeper. revoke.T2-shred is that part,
 revoke.shred-T3 the rest, from the keeper's start.
 
-T2 to T4 is the whole of a shred, with step 3, the plaintext. No setting leaves that step out, so without it is the same run less the
-step: T2 to the end of step 2 by the closing receipt, and from what the keeper says of step 3 on the console to T4 by the host's clock.
+T2 to T4 is the whole of a shred, with step 4, the plaintext. No setting leaves that step out, so without it is the same run less the
+step, which begins and ends with a line of the keeper's on the console, both timed by the host's clock.
 """
 
 import argparse
@@ -144,11 +144,11 @@ def measure(world: World, image: Path, work: Path, n: int, load: bool) -> Sample
         world.customer("disable", "cmk")
         assert wait_shred(vm, 120) == ("revoked", 11)
         t4 = next(e.time for e in vm.qmp.events if e.name == "SHUTDOWN")
-    scrubbed = vm.console.time_of(vm.console.wait(r"emberlock: plaintext: ", 1))
+    scrub, scrubbed = (vm.console.time_of(vm.console.wait(rf"emberlock: {what}: ", 1)) for what in ("off", "plaintext"))
     t2, shred, t3, blocked_io = receipt_times(world, admission)
     sample.t1_t2, sample.t2_shred, sample.t2_t3, sample.t3_t4 = t2 + offset - t1, shred - t2, t3 - t2, t4 - (t3 + offset)
     assert load or blocked_io, "a map did not fail in its time"
-    sample.unscrubbed = blocked_io - t2 + t4 - scrubbed
+    sample.unscrubbed = sample.t2_t3 + sample.t3_t4 - (scrubbed - scrub)
     world.customer("enable", "cmk")
     world.admin("key", "clear", "key")
     return sample

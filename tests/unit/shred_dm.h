@@ -28,6 +28,8 @@ static sem_t dm_release; /* lets a suspend of "…stalled…" go on */
 static sem_t dm_stalls;	 /* one for each such suspend that began */
 static atomic_bool dm_interrupt_once, dm_late_is_there;
 static atomic_int watchdog_pets;
+static uint64_t dm_open_device; /* as the kernel writes it */
+static int dm_open_count;
 static int dm_nameless = ENXIO; /* the answer on a map that is not there */
 
 static inline const struct dm_ioctl *dm_head(unsigned i)
@@ -72,6 +74,10 @@ static inline int dm_status(struct dm_ioctl *head)
 
 static inline int dm_answer(unsigned long number, struct dm_ioctl *head)
 {
+	if (number == DM_DEV_STATUS && head->dev == dm_open_device) {
+		head->open_count = dm_open_count;
+		return 0;
+	}
 	if (strstr(head->name, "absent") || head->name[0] == '\0')
 		return dm_fails(dm_nameless);
 	if (strstr(head->name, "late") && !atomic_exchange(&dm_late_is_there, true))

@@ -2,6 +2,8 @@
 /* What the keeper's device-mapper ioctls hold, and what it makes of the answers. */
 #include "unit.h"
 
+#include <sys/sysmacros.h>
+
 #include "shred/dm.h"
 #include "shred_dm.h"
 
@@ -150,9 +152,24 @@ static void looks_at_the_target_alone(void **state)
 	assert_false(dm_holds_no_key(-1, &buffer, NAME));
 }
 
+static void open_is_told_by_the_device(void **state)
+{
+	dm_open_device = 0x2345fd06; /* minor in the bits 0 to 7 and 20 to 31 */
+	dm_open_count = 1;
+	assert_true(dm_is_open(DM_FD, &buffer, makedev(0x5fd, 0x23406)));
+	assert_int_equal(dm_calls[0].number, DM_DEV_STATUS);
+	assert_int_equal(dm_head(0)->data_size, sizeof(struct dm_ioctl));
+	dm_open_count = 0;
+	assert_false(dm_is_open(DM_FD, &buffer, makedev(0x5fd, 0x23406)));
+	/* One that is not there, and one that cannot be asked about. */
+	assert_false(dm_is_open(DM_FD, &buffer, makedev(253, 7)));
+	assert_true(dm_is_open(-1, &buffer, makedev(253, 7)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(open_is_told_by_the_device, reset),
 		cmocka_unit_test_setup(looks_at_the_target_alone, reset),
 		cmocka_unit_test_setup(suspend, reset),
 		cmocka_unit_test_setup(key_wipe, reset),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What step 4 makes of what it sees: a faked device mapper, files in place of /proc and /sys. */
+/* What step 3 makes of what it sees: a faked device mapper, files in place of /proc and /sys. */
 #include "scratch.h"
 
 #include <fcntl.h>

@@ -21,7 +21,7 @@ static struct mounts *mounts;
 static char detached[8][LONG_PATH];
 static unsigned n_detached, n_synced;
 static int detach_error;
-static bool stalled;
+static bool stalled, held;
 static char told; /* what .fails is given */
 static bool asked;
 static int start_fd; /* the working directory of the test */
@@ -51,6 +51,13 @@ static bool fails(void *argument, const char *volume)
 	return !stalled;
 }
 
+static bool is_held(void *argument, dev_t device)
+{
+	assert_ptr_equal(argument, &told);
+	assert_int_equal(device, mounts->volumes[0].device);
+	return held;
+}
+
 static int directory_open(const struct scratch *scratch, const char *name)
 {
 	char path[128];
@@ -75,10 +82,11 @@ static int begin(void **state)
 	mounts->proc_fd = directory_open(*state, "proc");
 	mounts->sys_fd = directory_open(*state, "sys");
 	mounts->fails = fails;
+	mounts->is_held = is_held;
 	mounts->argument = &told;
 	n_detached = n_synced = 0;
 	detach_error = 0;
-	stalled = asked = false;
+	stalled = asked = held = false;
 	scratch_text(*state, "root/here", "");
 	scratch_text(*state, "proc/1/mountinfo", "");
 	(void)snprintf(path, sizeof(path), "%s/proc/1/root", ((struct scratch *)*state)->path);
@@ -261,6 +269,9 @@ static void volumes_fail_and_are_detached(void **state)
 	assert_true(strcmp(detached[0], "data") == 0 || strcmp(detached[1], "data") == 0);
 	assert_true(strcmp(detached[0], ".") == 0 || strcmp(detached[1], ".") == 0);
 	assert_true(is_there(*state, "data/a"));
+	assert_false(mounts_hold(mounts));
+	held = true;
+	assert_true(mounts_hold(mounts));
 }
 
 static void a_stalled_disk_is_not_waited_for(void **state)
@@ -289,6 +300,7 @@ static void the_overlay_fails_and_stays(void **state)
 	assert_true(clear_all());
 	assert_int_equal(n_synced, 1);
 	assert_int_equal(n_detached, 0);
+	assert_true(mounts_hold(mounts));
 }
 
 static void foreign_ones_are_left_alone(void **state)
@@ -300,6 +312,7 @@ static void foreign_ones_are_left_alone(void **state)
 	assert_int_equal(n_synced, 0);
 	assert_int_equal(n_detached, 0);
 	assert_true(is_there(*state, "a"));
+	assert_false(mounts_hold(mounts));
 }
 
 static void without_a_table_nothing_is_done(void **state)

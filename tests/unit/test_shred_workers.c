@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -148,9 +149,66 @@ static void second_start_makes_no_second_thread(void **state)
 	assert_int_equal(worker.done_fd, done_fd);
 }
 
+struct place {
+	int policy;
+	cpu_set_t set;
+};
+
+static void note_place(void *argument)
+{
+	struct place *place = argument;
+
+	place->policy = sched_getscheduler(0);
+	assert_int_equal(sched_getaffinity(0, sizeof(place->set), &place->set), 0);
+}
+
+static void step_back(void *argument)
+{
+	worker_step_back();
+	note_place(argument);
+}
+
+/* The first processor is theirs who have not stepped back. */
+static void who_steps_back_leaves_a_processor(void **state)
+{
+	static struct worker busy, important;
+	struct place all, others, first;
+	cpu_set_t set;
+
+	note_place(&all);
+	assert_int_equal(worker_start(&busy, done_fd), 0);
+	assert_int_equal(worker_start(&important, done_fd), 0);
+	assert_true(worker_give(&busy, step_back, &others));
+	wait_until_done(&busy);
+	assert_int_equal(others.policy, SCHED_IDLE);
+	assert_true(worker_give(&important, note_place, &first));
+	wait_until_done(&important);
+	assert_int_equal(first.policy, all.policy);
+	assert_true(CPU_EQUAL(&first.set, &all.set));
+
+	/* While it sleeps. */
+	worker_keep_apart(&important);
+	worker_keep_apart(&important);
+	assert_true(worker_give(&important, note_place, &first));
+	wait_until_done(&important);
+	assert_int_equal(CPU_COUNT(&first.set), 1);
+	CPU_AND(&set, &first.set, &others.set);
+	assert_int_equal(CPU_COUNT(&set), CPU_COUNT(&all.set) > 1 ? 0 : 1);
+	CPU_OR(&set, &first.set, &others.set);
+	assert_true(CPU_EQUAL(&set, &all.set));
+	/* The caller is none of them. */
+	note_place(&first);
+	assert_true(CPU_EQUAL(&first.set, &all.set));
+	worker_keep_apart(NULL);
+	note_place(&first);
+	assert_int_equal(CPU_COUNT(&first.set), 1);
+	assert_int_equal(sched_setaffinity(0, sizeof(all.set), &all.set), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_steps_back_leaves_a_processor),
 		cmocka_unit_test(does_one_job_after_the_other),
 		cmocka_unit_test(takes_nothing_before_its_start),
 		cmocka_unit_test(one_is_abandoned_others_go_on),

@@ -98,7 +98,7 @@ def fill(vm: VM, canaries: Canaries) -> None:
 
 
 def shred(vm: VM) -> str:
-    """Gives what the keeper said of step 3."""
+    """Gives what the keeper said of step 4."""
     start = vm.console.position
     vm.channel.start("emberlockctl shred --yes")
     event = vm.qmp.wait_event("SHUTDOWN", 60)
@@ -129,9 +129,9 @@ def boot(world: World, scanner: Scanner, image: Path, work: Path, zeroed: bool) 
                 vm.qmp.resume()
                 assert set(before) == set(PLACES), set(PLACES) - set(before)
                 assert before.total() >= LEAST, before
-            with check(f"plaintext/{name}/shred: it says how far step 3 came"):
+            with check(f"plaintext/{name}/shred: it says how far step 4 came"):
                 said = shred(vm)
-                note(f"step 3: {said}")
+                note(f"step 4: {said}")
                 assert re.fullmatch(r"processes .*ms, files .*ms, caches .*ms", said), said
             after = canaries.count(scanner, ram)
             note("place | before | after")
