@@ -27,17 +27,13 @@ stop_manager() {
 	cat "$work/manager.log" >>"$work/said.log"
 }
 
-free_port() {
-	python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
-
 start_manager() {
 	: >"$work/manager.log"
 	"$bin/emberlock-manager" --state "$work/state" --listen "127.0.0.1:$port" --admin-listen "127.0.0.1:$admin_port" \
 		--storage-listen "127.0.0.1:$storage_port" --events-listen "127.0.0.1:$events_port" --advertise "https://vault.example:$port" --san vault.example >"$work/manager.log" 2>&1 &
 	manager_pid=$!
 	for _ in $(seq 150); do
-		grep -q ready "$work/manager.log" && return 0
+		grep -q "^ready: " "$work/manager.log" && return 0
 		kill -0 "$manager_pid" 2>/dev/null || break
 		sleep 0.1
 	done
@@ -616,10 +612,9 @@ test_no_key_is_said() {
 		PYTHONPATH=tests/vm python3 -m lib.leaks '$work/db9' '$work/said.log' >/dev/null || echo control found"
 }
 
-port=$(free_port)
-admin_port=$(free_port)
-storage_port=$(free_port)
-events_port=$(free_port)
+read -r port admin_port storage_port events_port < <(PYTHONPATH=tests/vm python3 -c '
+from lib.world import free_port
+print(*(free_port() for _ in range(4)))')
 test_usage
 test_manager
 test_file_kms

@@ -4,6 +4,7 @@
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -26,10 +27,16 @@ POLICY = {"--poll-interval": "2s", "--probe-interval": "1s", "--lease": "60s", "
           "--max-staleness": "60s"}
 
 
+_ports = random.sample(range(20000, 32768), 1000)
+
+
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """None that was given before, and none of those that Linux gives to whoever connects: it stays free until its server listens."""
+    while True:
+        port = _ports.pop()
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 class World(contextlib.AbstractContextManager["World"]):
@@ -94,7 +101,7 @@ class World(contextlib.AbstractContextManager["World"]):
                  "--events-listen", f"127.0.0.1:{self.events_port}",
                  "--advertise", f"https://{HOST}:{self.relay.port if self.relay else self.port}", *self._sans, *options],
                 stdin=subprocess.DEVNULL, stdout=f, stderr=f)
-        self.wait("the manager is ready", lambda: b"ready" in log.read_bytes()[offset:], 30)
+        self.wait("the manager is ready", lambda: b"ready: " in log.read_bytes()[offset:], 30)
 
     def stop_manager(self, how: signal.Signals = signal.SIGTERM) -> None:
         manager, self._manager = self._manager, None
