@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Messages on the listener of events. The first byte says of which cloud; the header is what stands before
- * the first line feed, the body what follows. Without a key nothing but Event Grid's is of the source, and
+/* Messages on the listener of events. The first byte says of which cloud; the header is what stands
+ * then before a line feed, the body what follows. Without a key nothing but Event Grid's is of the source, and
  * that only with its secret; whatever is to be fetched is on the source's own host. */
 #include <stdio.h>
 
@@ -30,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	char header[4096] = "";
 	const uint8_t *body;
 
-	body = size > 0 ? memchr(bytes, '\n', size) : NULL;
+	body = size > 1 ? memchr(bytes + 1, '\n', size - 1) : NULL;
 	if (!body)
 		return 0;
 	source = &sources[bytes[0] % (sizeof(sources) / sizeof(sources[0]))];
