@@ -12,6 +12,18 @@
 #define REPORT_VM_SIGNATURE   (BOOT_REPORT_SIZE - 2 * SIGNATURE_SIZE)
 #define REPORT_BOOT_SIGNATURE (BOOT_REPORT_SIZE - SIGNATURE_SIZE)
 
+/* Signs BYTES, which are encoded but for the signature, and puts that at their end, too. */
+static int record_sign(const struct signing_key *key, const char *domain,
+		       uint8_t ret_signature[static SIGNATURE_SIZE], uint8_t *bytes, size_t size)
+{
+	size_t n = size - SIGNATURE_SIZE;
+	int r = sign_domain(key, domain, bytes, n, ret_signature);
+
+	if (r == 0)
+		memcpy(bytes + n, ret_signature, SIGNATURE_SIZE);
+	return r;
+}
+
 static int record_verify(const uint8_t public_key[static PUBLIC_KEY_SIZE], const char *domain,
 			 const uint8_t *bytes, size_t size)
 {
@@ -35,17 +47,10 @@ int token_sign(const struct signing_key *key, struct token *token,
 	       uint8_t ret_bytes[static TOKEN_SIZE])
 {
 	uint8_t public_key[PUBLIC_KEY_SIZE];
-	int r;
-
 	signing_key_public(key, public_key);
 	token->key_id = signing_key_id(public_key);
 	token_encode(token, ret_bytes);
-	r = sign_domain(key, TOKEN_DOMAIN, ret_bytes, TOKEN_SIZE - SIGNATURE_SIZE,
-			token->signature);
-	if (r < 0)
-		return r;
-	token_encode(token, ret_bytes);
-	return 0;
+	return record_sign(key, TOKEN_DOMAIN, token->signature, ret_bytes, TOKEN_SIZE);
 }
 
 int token_verify(const uint8_t *bytes, size_t n, const struct signing_keys *set,
@@ -67,15 +72,9 @@ int token_verify(const uint8_t *bytes, size_t n, const struct signing_keys *set,
 int signing_keys_sign(const struct signing_key *root_key, struct signing_keys *set,
 		      uint8_t ret_bytes[static SIGNING_KEYS_SIZE])
 {
-	int r;
-
 	signing_keys_encode(set, ret_bytes);
-	r = sign_domain(root_key, SIGNING_KEYS_DOMAIN, ret_bytes,
-			SIGNING_KEYS_SIZE - SIGNATURE_SIZE, set->signature);
-	if (r < 0)
-		return r;
-	signing_keys_encode(set, ret_bytes);
-	return 0;
+	return record_sign(root_key, SIGNING_KEYS_DOMAIN, set->signature, ret_bytes,
+			   SIGNING_KEYS_SIZE);
 }
 
 int signing_keys_verify(const uint8_t *bytes, size_t n,
@@ -137,15 +136,9 @@ int boot_report_verify(const uint8_t *bytes, size_t n,
 int lease_request_sign(const struct signing_key *boot_key, struct lease_request *request,
 		       uint8_t ret_bytes[static LEASE_REQUEST_SIZE])
 {
-	int r;
-
 	lease_request_encode(request, ret_bytes);
-	r = sign_domain(boot_key, LEASE_REQUEST_DOMAIN, ret_bytes,
-			LEASE_REQUEST_SIZE - SIGNATURE_SIZE, request->signature);
-	if (r < 0)
-		return r;
-	lease_request_encode(request, ret_bytes);
-	return 0;
+	return record_sign(boot_key, LEASE_REQUEST_DOMAIN, request->signature, ret_bytes,
+			   LEASE_REQUEST_SIZE);
 }
 
 int lease_request_verify(const uint8_t *bytes, size_t n,
@@ -168,15 +161,8 @@ int lease_request_verify(const uint8_t *bytes, size_t n,
 int receipt_sign(const struct signing_key *boot_key, struct receipt *receipt,
 		 uint8_t ret_bytes[static RECEIPT_SIZE])
 {
-	int r;
-
 	receipt_encode(receipt, ret_bytes);
-	r = sign_domain(boot_key, RECEIPT_DOMAIN, ret_bytes, RECEIPT_SIZE - SIGNATURE_SIZE,
-			receipt->signature);
-	if (r < 0)
-		return r;
-	receipt_encode(receipt, ret_bytes);
-	return 0;
+	return record_sign(boot_key, RECEIPT_DOMAIN, receipt->signature, ret_bytes, RECEIPT_SIZE);
 }
 
 int receipt_verify(const uint8_t *bytes, size_t n,
@@ -198,15 +184,8 @@ int receipt_verify(const uint8_t *bytes, size_t n,
 int ending_sign(const struct signing_key *boot_key, struct ending *ending,
 		uint8_t ret_bytes[static ENDING_SIZE])
 {
-	int r;
-
 	ending_encode(ending, ret_bytes);
-	r = sign_domain(boot_key, ENDING_DOMAIN, ret_bytes, ENDING_SIZE - SIGNATURE_SIZE,
-			ending->signature);
-	if (r < 0)
-		return r;
-	ending_encode(ending, ret_bytes);
-	return 0;
+	return record_sign(boot_key, ENDING_DOMAIN, ending->signature, ret_bytes, ENDING_SIZE);
 }
 
 int ending_verify(const uint8_t *bytes, size_t n, const uint8_t boot_public[static PUBLIC_KEY_SIZE],
@@ -228,15 +207,9 @@ int ending_verify(const uint8_t *bytes, size_t n, const uint8_t boot_public[stat
 int bind_offer_sign(const struct signing_key *boot_key, struct bind_offer *offer,
 		    uint8_t ret_bytes[static BIND_OFFER_SIZE])
 {
-	int r;
-
 	bind_offer_encode(offer, ret_bytes);
-	r = sign_domain(boot_key, BIND_OFFER_DOMAIN, ret_bytes, BIND_OFFER_SIZE - SIGNATURE_SIZE,
-			offer->signature);
-	if (r < 0)
-		return r;
-	bind_offer_encode(offer, ret_bytes);
-	return 0;
+	return record_sign(boot_key, BIND_OFFER_DOMAIN, offer->signature, ret_bytes,
+			   BIND_OFFER_SIZE);
 }
 
 int bind_offer_verify(const uint8_t *bytes, size_t n,
@@ -260,17 +233,11 @@ int bind_share_sign(const struct signing_key *key, struct bind_share *share,
 		    uint8_t ret_bytes[static BIND_SHARE_RECORD_SIZE])
 {
 	uint8_t public_key[PUBLIC_KEY_SIZE];
-	int r;
-
 	signing_key_public(key, public_key);
 	share->key_id = signing_key_id(public_key);
 	bind_share_encode(share, ret_bytes);
-	r = sign_domain(key, BIND_SHARE_DOMAIN, ret_bytes, BIND_SHARE_RECORD_SIZE - SIGNATURE_SIZE,
-			share->signature);
-	if (r < 0)
-		return r;
-	bind_share_encode(share, ret_bytes);
-	return 0;
+	return record_sign(key, BIND_SHARE_DOMAIN, share->signature, ret_bytes,
+			   BIND_SHARE_RECORD_SIZE);
 }
 
 int bind_share_verify(const uint8_t *bytes, size_t n, const struct signing_keys *set,

@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What probes cost, by the count of the KMSes that were asked, and what starts one at once, with a real
  * manager. */
-#include "manager_world.h"
-#include "standin.h"
-
-#define AWS_KEY	    "arn:aws:kms:eu-central-1:111122223333:key/0d990263-018e-4e65-a703-eff731de951e"
-#define AZURE_VAULT "https://emberlock.vault.azure.net"
-#define GOOGLE_KEY  "projects/p-1/locations/europe-west3/keyRings/r/cryptoKeys/k"
+#include "manager_clouds.h"
 
 /* Only events start probes; no lease ends in the slowest run. */
 #define SELDOM                                                                                     \
@@ -32,30 +27,14 @@ static uint64_t of_file; /* what the file KMS of the set-up was asked; nothing w
 
 static int make(void **state)
 {
-	char from[128], to[128];
-
-	unsetenv("HTTPS_PROXY");
-	unsetenv("https_proxy");
-	if (set_up(state) < 0)
-		return -1;
-	snprintf(from, sizeof(from), "%s/clouds", top);
-	if (mkdir(from, 0700) < 0 || standin_start(from) < 0)
-		return -1;
-	snprintf(from, sizeof(from), "%s/clouds/credentials", top);
-	snprintf(to, sizeof(to), "%s/credentials", state_dir);
-	if (rmdir(to) < 0 || rename(from, to) < 0)
-		return -1;
-	snprintf(from, sizeof(from), "%s/clouds/events", top);
-	snprintf(to, sizeof(to), "%s/events", state_dir);
-	return rmdir(to) < 0 ? -1 : rename(from, to);
+	return clouds_set_up(state) < 0 ? -1 : clouds_hand_over("events");
 }
 
 static int clean(void **state)
 {
 	for (size_t i = 0; i < N_CLOUDS; i++)
 		vm_done(&vms[i]);
-	standin_stop();
-	return tear_down(state);
+	return clouds_tear_down(state);
 }
 
 /* The value of a counter of GET /v1/metrics. */

@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* CMKs that are rotated in each cloud, at a real manager: KEKs wrapped anew in the background, while
  * storage nodes and VMs go on; who may, and when. */
+#include "manager_clouds.h"
 #include "manager_node.h"
-#include "standin.h"
 
 #include <sqlite3.h>
 
-#define AWS_KEY	    "arn:aws:kms:eu-central-1:111122223333:key/0d990263-018e-4e65-a703-eff731de951e"
-#define AZURE_VAULT "https://emberlock.vault.azure.net"
-#define AZURE_NAME  "k"
-#define GOOGLE_KEY  "projects/p-1/locations/europe-west3/keyRings/r/cryptoKeys/k"
+#define AZURE_NAME "k"
 
 #define SETTINGS                                                                                   \
 	",\"poll_ms\":1000,\"lease_ms\":120000,\"margin_ms\":10000,\"max_staleness_ms\":90000,"    \
@@ -29,28 +26,6 @@ static const struct cloud {
 	{"google", "\"gcp_key_info\":{\"kms_key_id\":\"" GOOGLE_KEY, "google-account", true},
 };
 #define GOOGLE (&clouds[2])
-
-static int make(void **state)
-{
-	char from[128], to[128];
-
-	unsetenv("HTTPS_PROXY");
-	unsetenv("https_proxy");
-	if (set_up(state) < 0)
-		return -1;
-	snprintf(from, sizeof(from), "%s/clouds", top);
-	if (mkdir(from, 0700) < 0 || standin_start(from) < 0)
-		return -1;
-	snprintf(from, sizeof(from), "%s/clouds/credentials", top);
-	snprintf(to, sizeof(to), "%s/credentials", state_dir);
-	return rmdir(to) < 0 ? -1 : rename(from, to);
-}
-
-static int clean(void **state)
-{
-	standin_stop();
-	return tear_down(state);
-}
 
 static int reset(void **state)
 {
@@ -598,7 +573,7 @@ static int run(void)
 		cmocka_unit_test_setup(test_while_the_new_one_is_not_healthy, reset),
 	};
 
-	return cmocka_run_group_tests(tests, make, clean);
+	return cmocka_run_group_tests(tests, clouds_set_up, clouds_tear_down);
 }
 
 int main(int argc, char **argv)

@@ -1,38 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a key configuration may be used for, at a real manager: what is enrolled, bound or moved is
  * covered, or refused. */
+#include "manager_clouds.h"
 #include "manager_node.h"
-#include "standin.h"
 
-#define AWS_KEY	   "arn:aws:kms:eu-central-1:111122223333:key/0d990263-018e-4e65-a703-eff731de951e"
-#define GOOGLE_KEY "projects/p-1/locations/europe-west3/keyRings/r/cryptoKeys/k"
-#define HEX64	   "c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ff"
+#define HEX64 "c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ff"
 
 #define SETTINGS                                                                                   \
 	",\"poll_ms\":1000,\"lease_ms\":120000,\"margin_ms\":10000,\"max_staleness_ms\":90000,"    \
 	"\"probe_ms\":500"
-
-static int make(void **state)
-{
-	char from[128], to[128];
-
-	unsetenv("HTTPS_PROXY");
-	unsetenv("https_proxy");
-	if (set_up(state) < 0)
-		return -1;
-	snprintf(from, sizeof(from), "%s/clouds", top);
-	if (mkdir(from, 0700) < 0 || standin_start(from) < 0)
-		return -1;
-	snprintf(from, sizeof(from), "%s/clouds/credentials", top);
-	snprintf(to, sizeof(to), "%s/credentials", state_dir);
-	return rmdir(to) < 0 ? -1 : rename(from, to);
-}
-
-static int clean(void **state)
-{
-	standin_stop();
-	return tear_down(state);
-}
 
 static void make_cloud_key(const char *name, const char *settings)
 {
@@ -225,7 +201,7 @@ static int tests(void)
 		cmocka_unit_test(test_rotations),
 	};
 
-	return cmocka_run_group_tests(list, make, clean);
+	return cmocka_run_group_tests(list, clouds_set_up, clouds_tear_down);
 }
 
 int main(int argc, char **argv)

@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A VM under a CMK in each cloud, with a real manager: what ends its lease, how soon, and what never
  * does. */
-#include "manager_world.h"
-#include "standin.h"
+#include "manager_clouds.h"
 
 #include <sqlite3.h>
 
 #include "base/cleanup.h"
 
-#define AWS_KEY	    "arn:aws:kms:eu-central-1:111122223333:key/0d990263-018e-4e65-a703-eff731de951e"
-#define AWS_ROLE    "arn:aws:iam::111122223333:role/customer"
-#define AZURE_VAULT "https://emberlock.vault.azure.net"
-#define GOOGLE_KEY  "projects/p-1/locations/europe-west3/keyRings/r/cryptoKeys/k"
+#define AWS_ROLE "arn:aws:iam::111122223333:role/customer"
 
 /* Leases that outlast a test of another cloud. */
 #define SETTINGS                                                                                   \
@@ -39,28 +35,6 @@ static const struct cloud {
 };
 #define N_CLOUDS (sizeof(clouds) / sizeof(clouds[0]))
 static struct vm vms[N_CLOUDS];
-
-static int make(void **state)
-{
-	char from[128], to[128];
-
-	unsetenv("HTTPS_PROXY");
-	unsetenv("https_proxy");
-	if (set_up(state) < 0)
-		return -1;
-	snprintf(from, sizeof(from), "%s/clouds", top);
-	if (mkdir(from, 0700) < 0 || standin_start(from) < 0)
-		return -1;
-	snprintf(from, sizeof(from), "%s/clouds/credentials", top);
-	snprintf(to, sizeof(to), "%s/credentials", state_dir);
-	return rmdir(to) < 0 ? -1 : rename(from, to);
-}
-
-static int clean(void **state)
-{
-	standin_stop();
-	return tear_down(state);
-}
 
 /* The member of GET /v1/keys/NAME; the caller's. */
 static char *key_text(const char *name, const char *member)
@@ -414,7 +388,7 @@ static int tests(void)
 		cmocka_unit_test(test_refused_at_set_up),
 	};
 
-	return cmocka_run_group_tests(list, make, clean);
+	return cmocka_run_group_tests(list, clouds_set_up, clouds_tear_down);
 }
 
 int main(int argc, char **argv)
